@@ -1,0 +1,1 @@
+//! Alipay gateway adapter

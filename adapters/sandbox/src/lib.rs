@@ -1,0 +1,1 @@
+//! Mock WeChat Pay and Alipay with real signatures and books of their own

@@ -1,0 +1,1 @@
+//! What every wallet adapter shares: money, numbers, outcomes, the Wallet trait

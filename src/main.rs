@@ -1,0 +1,2 @@
+//! Scanback.
+fn main() {}
