@@ -1,1 +1,22 @@
-//! What every wallet adapter shares: money, numbers, outcomes, the Wallet trait
+//! What every wallet adapter shares, and nothing of any one wallet: [`Money`], the numbers, what an answer proves
+//! ([`Outcome`], [`Asked`]) and the [`Wallet`] trait. The lowest crate: it knows no wallet, no service, no HTTP.
+
+mod clock;
+mod ids;
+mod money;
+mod outcome;
+mod payment_code;
+mod wallet;
+
+pub use clock::{Clock, SystemClock};
+pub use ids::{
+    EventId, IdError, MerchantId, OperatorId, OrderNo, PayerId, RefundId, StoreId, TerminalId, TransactionId,
+    WalletKind, WalletRefundId, WalletRequestNo,
+};
+pub use money::{Currency, Money, MoneyError};
+pub use outcome::{Asked, Doubt, DoubtKind, Hold, HoldReason, Outcome, Proof, RecordStatus, RefundRecord, Rejection};
+pub use payment_code::PaymentCode;
+pub use wallet::{
+    Acknowledgement, Capabilities, NotGenuine, Notification, OrderNumber, OrderRef, RefundCall, Wallet, WalletError,
+    WalletOrder, WalletOrderState,
+};
