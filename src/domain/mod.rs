@@ -1,0 +1,9 @@
+//! The rules, pure: no async, no clock, no I/O; time is an argument. Knows nothing of HTTP, SQL, Redis or a wallet.
+
+pub mod actor;
+pub mod order;
+pub mod policy;
+pub mod reason;
+pub mod refund;
+pub mod refusal;
+pub mod view;

@@ -1,0 +1,35 @@
+//! What can go wrong between us and the database.
+
+/// A ledger call that gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// The database can't be reached, or refuses to write: down, disk full, read-only, out of connections.
+    #[error("the database does not answer: {0}")]
+    Unavailable(#[source] sqlx::Error),
+    /// A unique index said no. Callers that race for a row expect it.
+    #[error("the row exists")]
+    Duplicate,
+    /// A CHECK said no: the last wall before an order would be refunded past its amount.
+    #[error("a rule of the database was hit: {0}")]
+    Check(String),
+    /// The ledger holds something that can't be read, or a statement is wrong: a fault of ours.
+    #[error("the ledger holds something unexpected: {0}")]
+    Broken(String),
+    /// The schema is newer or older than this program.
+    #[error("the schema does not fit this program: {0}; run `scanback migrate --config FILE` with the newest program")]
+    Schema(#[from] sqlx::migrate::MigrateError),
+}
+
+impl From<sqlx::Error> for LedgerError {
+    fn from(error: sqlx::Error) -> Self {
+        match &error {
+            sqlx::Error::Database(cause) if cause.is_unique_violation() => Self::Duplicate,
+            sqlx::Error::Database(cause) if cause.is_check_violation() => Self::Check(cause.message().to_owned()),
+            sqlx::Error::ColumnNotFound(_)
+            | sqlx::Error::ColumnDecode { .. }
+            | sqlx::Error::TypeNotFound { .. }
+            | sqlx::Error::ColumnIndexOutOfBounds { .. } => Self::Broken(error.to_string()),
+            _ => Self::Unavailable(error),
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Work that must be done although the process dies. A job is leased while somebody does it; a lease that ends lets
+//! another take it. Source: contract §4 rule 3.
+
+use jiff::Timestamp;
+
+use super::{
+    Ledger, LedgerError,
+    db::{Conn, params},
+};
+
+/// A leased piece of work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    /// What it is about: for `follow` the refund's id.
+    pub key: String,
+    /// How often it was taken before.
+    pub attempts: u32,
+}
+
+/// Follows a refund to its end.
+pub(super) const FOLLOW: &str = "follow";
+
+/// Puts a job in, or moves the one that is there.
+pub(super) async fn put(conn: &mut Conn, kind: &str, key: &str, due_at: Timestamp) -> Result<(), LedgerError> {
+    conn.execute(
+        "INSERT INTO jobs (kind, key, due_at) VALUES ($1, $2, $3) \
+         ON CONFLICT (kind, key) DO UPDATE SET due_at = $3, lease_until = 0",
+        params![kind, key, due_at],
+    )
+    .await
+    .map(|_| ())
+}
+
+pub(super) async fn done(conn: &mut Conn, kind: &str, key: &str) -> Result<(), LedgerError> {
+    conn.execute("DELETE FROM jobs WHERE kind = $1 AND key = $2", params![kind, key]).await.map(|_| ())
+}
+
+impl Ledger {
+    /// Leases up to `limit` follow-up jobs that are due, the longest waiting first.
+    /// # Errors
+    /// [`LedgerError`] where the database doesn't answer.
+    pub async fn lease_follow_ups(
+        &self,
+        limit: u32,
+        now: Timestamp,
+        lease_until: Timestamp,
+    ) -> Result<Vec<Job>, LedgerError> {
+        const SQLITE: &str = "UPDATE jobs SET lease_until = $3, attempts = attempts + 1 WHERE kind = $1 AND key IN \
+             (SELECT key FROM jobs WHERE kind = $1 AND due_at <= $2 AND lease_until <= $2 ORDER BY due_at LIMIT $4) \
+             RETURNING key, attempts";
+        const POSTGRES: &str = "UPDATE jobs SET lease_until = $3, attempts = attempts + 1 WHERE kind = $1 AND key IN \
+             (SELECT key FROM jobs WHERE kind = $1 AND due_at <= $2 AND lease_until <= $2 ORDER BY due_at LIMIT $4 \
+              FOR UPDATE SKIP LOCKED) RETURNING key, attempts";
+        // most looks find nothing: they must not cost a write
+        let waiting = "SELECT key FROM jobs WHERE kind = $1 AND due_at <= $2 AND lease_until <= $2 LIMIT 1";
+        if self.db.reader().await?.row(waiting, params![FOLLOW, now]).await?.is_none() {
+            return Ok(Vec::new());
+        }
+        self.db
+            .write(move |conn| {
+                Box::pin(async move {
+                    let sql = if conn.locks_rows() { POSTGRES } else { SQLITE };
+                    let rows = conn.rows(sql, params![FOLLOW, now, lease_until, limit]).await?;
+                    rows.iter()
+                        .map(|row| {
+                            let attempts = u32::try_from(row.int("attempts")?).unwrap_or(u32::MAX);
+                            Ok(Job { key: row.text("key")?, attempts: attempts.saturating_sub(1) })
+                        })
+                        .collect()
+                })
+            })
+            .await
+    }
+
+    /// When the next follow-up job is due, leased ones left out.
+    /// # Errors
+    /// [`LedgerError`] where the database doesn't answer.
+    pub async fn next_follow_up(&self) -> Result<Option<Timestamp>, LedgerError> {
+        let sql = "SELECT MIN(CASE WHEN lease_until > due_at THEN lease_until ELSE due_at END) AS due \
+                   FROM jobs WHERE kind = $1";
+        let row = self.db.reader().await?.row(sql, params![FOLLOW]).await?;
+        row.map_or(Ok(None), |row| row.opt_time("due"))
+    }
+
+    /// Gives a leased job back, to be taken again at `due_at`.
+    /// # Errors
+    /// [`LedgerError`] where the database doesn't answer.
+    pub async fn postpone_follow_up(
+        &self,
+        key: &str,
+        due_at: Timestamp,
+        why: Option<String>,
+    ) -> Result<(), LedgerError> {
+        let key = key.to_owned();
+        self.db
+            .write(move |conn| {
+                Box::pin(async move {
+                    let sql =
+                        "UPDATE jobs SET due_at = $3, lease_until = 0, last_error = $4 WHERE kind = $1 AND key = $2";
+                    conn.execute(sql, params![FOLLOW, key, due_at, why]).await.map(|_| ())
+                })
+            })
+            .await
+    }
+
+    /// A job whose refund needs nothing more.
+    /// # Errors
+    /// [`LedgerError`] where the database doesn't answer.
+    pub async fn end_follow_up(&self, key: &str) -> Result<(), LedgerError> {
+        let key = key.to_owned();
+        self.db.write(move |conn| Box::pin(async move { done(conn, FOLLOW, &key).await })).await
+    }
+
+    /// Makes a refund's job due now, unless it is due sooner: there is news to look at.
+    /// # Errors
+    /// [`LedgerError`] where the database doesn't answer.
+    pub async fn hasten_follow_up(&self, key: &str, now: Timestamp) -> Result<(), LedgerError> {
+        let key = key.to_owned();
+        self.db
+            .write(move |conn| {
+                Box::pin(async move {
+                    let sql = "UPDATE jobs SET due_at = $3 WHERE kind = $1 AND key = $2 AND due_at > $3";
+                    conn.execute(sql, params![FOLLOW, key, now]).await.map(|_| ())
+                })
+            })
+            .await
+    }
+
+    /// At the start of the only process on this ledger: whoever held a lease is dead, and so is its call.
+    /// # Errors
+    /// [`LedgerError`] where the database doesn't answer.
+    pub async fn take_over_leases(&self, now: Timestamp) -> Result<u64, LedgerError> {
+        self.db
+            .write(move |conn| {
+                Box::pin(async move {
+                    conn.execute("UPDATE refunds SET lease_until = 0 WHERE lease_until > 0", params![]).await?;
+                    conn.execute("UPDATE idempotency_keys SET lease_until = 0 WHERE status IS NULL", params![]).await?;
+                    conn.execute("UPDATE webhook_deliveries SET lease_until = 0 WHERE lease_until > 0", params![])
+                        .await?;
+                    let sql = "UPDATE jobs SET lease_until = 0, due_at = CASE WHEN key IN (SELECT refund_id FROM refunds \
+                               WHERE state = 'submitting' AND not_before IS NULL) THEN $1 ELSE due_at END";
+                    conn.execute(sql, params![now]).await
+                })
+            })
+            .await
+    }
+
+    /// How many follow-up jobs there are, and how many of them are overdue.
+    /// # Errors
+    /// [`LedgerError`] where the database doesn't answer.
+    pub async fn follow_up_counts(&self, now: Timestamp) -> Result<(i64, i64), LedgerError> {
+        let sql = "SELECT COUNT(*) AS jobs, COALESCE(SUM(CASE WHEN due_at <= $2 AND lease_until <= $2 THEN 1 ELSE 0 END), 0) \
+                   AS due FROM jobs WHERE kind = $1";
+        let row = self.db.reader().await?.row(sql, params![FOLLOW, now]).await?;
+        row.map_or(Ok((0, 0)), |row| Ok((row.int("jobs")?, row.int("due")?)))
+    }
+}

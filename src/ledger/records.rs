@@ -1,0 +1,300 @@
+//! What was learnt of a refund, written down: state, money, timeline, audit, job, webhooks and first answer in one
+//! transaction. All news takes this one way: answers to sends, queries and notifications.
+
+use jiff::{SignedDuration, Timestamp};
+use scanback_wallet::{Doubt, Hold, HoldReason, RecordStatus, RefundId, RefundRecord};
+
+use super::{
+    Ledger, LedgerError, audit,
+    db::{Conn, params},
+    idempotency, jobs,
+    refunds::{self, Pace, later},
+    webhooks,
+};
+use crate::domain::{
+    actor::Actor,
+    idempotency::IdempotencyKey,
+    refund::{AttentionReason, Failure, Refund, RefundEvent, RefundState, SoleRefusal},
+};
+
+/// What was learnt.
+#[derive(Clone, Debug)]
+pub enum News {
+    /// The wallet's own record of this number.
+    Record(RefundRecord),
+    /// The refusal of the first and only send.
+    Refused(SoleRefusal, Failure),
+    /// Nothing moved; the same number later.
+    Held(Hold),
+    /// No proof either way, or the wallet doesn't know the number.
+    Nothing(Option<Doubt>),
+}
+
+/// What to write down, and about what.
+#[derive(Clone, Debug)]
+pub struct RecordRequest {
+    /// Which refund.
+    pub refund_id: RefundId,
+    /// What was learnt.
+    pub news: News,
+    /// From whom.
+    pub by: Actor,
+    /// The claim under which it was learnt; `None` for what is true whoever says it: a verified notification, a query.
+    pub fence: Option<i64>,
+    /// When to look again, if it isn't final.
+    pub look_again_at: Timestamp,
+    /// The wallet's pace.
+    pub pace: Pace,
+    /// The key whose first answer this is, if it is one.
+    pub answers: Option<IdempotencyKey>,
+}
+
+/// What became of it.
+#[derive(Clone, Debug)]
+pub enum Recorded {
+    /// Written, or nothing to write: the refund as it now stands.
+    Now(Box<Refund>),
+    /// A newer claim exists: nothing was written.
+    Superseded(Box<Refund>),
+}
+
+impl Recorded {
+    /// The refund as it now stands.
+    #[must_use]
+    pub fn into_refund(self) -> Refund {
+        match self {
+            Self::Now(refund) | Self::Superseded(refund) => *refund,
+        }
+    }
+}
+
+impl Ledger {
+    /// Writes news of a refund down.
+    /// # Errors
+    /// [`LedgerError`] where the database doesn't answer: the job stays and asks again.
+    pub async fn record(&self, request: RecordRequest, now: Timestamp) -> Result<Recorded, LedgerError> {
+        self.db.write(move |conn| Box::pin(record(conn, request, now))).await
+    }
+}
+
+async fn record(conn: &mut Conn, mut request: RecordRequest, now: Timestamp) -> Result<Recorded, LedgerError> {
+    let id = request.refund_id;
+    let Some((mut refund, _)) = refunds::lock(conn, id).await? else {
+        return Err(LedgerError::Broken(format!("refund {id} is gone")));
+    };
+    if request.fence.is_some_and(|fence| fence != refund.fence) {
+        refund.timeline = refunds::timeline(conn, id).await?;
+        return Ok(Recorded::Superseded(Box::new(refund)));
+    }
+    // once a query or a notification has shown it, a refusal of the send proves nothing (contract §4 rule 5)
+    if refund.state != RefundState::Submitting && matches!(request.news, News::Refused(..)) {
+        request.news = News::Nothing(None);
+    }
+    let event = match &request.news {
+        News::Record(record) => RefundEvent::Recorded(record.status),
+        News::Refused(proof, _) => RefundEvent::Refused(*proof),
+        News::Held(_) | News::Nothing(_) => RefundEvent::NothingLearnt,
+    };
+    let before = refund.state;
+    let after = before.on(event).map_err(|error| LedgerError::Broken(error.to_string()))?;
+
+    let learnt = !matches!(request.news, News::Nothing(_));
+    let attention_before = refund.attention;
+    apply(&mut refund, &request.news, after, now);
+    let overpaid = move_money(conn, &refund, before, &request.news, now).await?;
+    if overpaid {
+        refund.attention = Some((AttentionReason::Overpaid, now));
+    }
+    if before == RefundState::Submitting && (learnt || !request.pace.waits_while_unknown) {
+        open_turn(conn, &refund, later(now, request.pace.between)).await?;
+    }
+    write_refund(conn, &refund, &request, now).await?;
+    let attention = refund.attention.filter(|attention| attention_before != Some(*attention));
+    tell(conn, &mut refund, before, attention.map(|(reason, _)| reason), &request, now).await?;
+    if let Some(key) = &request.answers {
+        idempotency::store_answer(conn, &refund, key).await?;
+    }
+    Ok(Recorded::Now(Box::new(refund)))
+}
+
+/// The refund's own fields.
+fn apply(refund: &mut Refund, news: &News, after: RefundState, now: Timestamp) {
+    let before = refund.state;
+    refund.state = after;
+    if before == after && before.is_final() {
+        return; // stale or repeated news changes nothing
+    }
+    match news {
+        News::Record(record) => {
+            refund.wallet_refund_id = record.wallet_refund_id.clone().or_else(|| refund.wallet_refund_id.take());
+            match record.status {
+                RecordStatus::Paid => {
+                    refund.settled_at = Some(record.settled_at.unwrap_or(now));
+                    refund.failure = None;
+                    refund.attention = None;
+                }
+                RecordStatus::Closed => {
+                    refund.settled_at = Some(now);
+                    refund.failure = Some(Failure {
+                        code: "closed_by_wallet".into(),
+                        detail: "the wallet closed the refund without paying it; its number is spent".into(),
+                    });
+                    refund.attention = Some((AttentionReason::ClosedByWallet, now));
+                }
+                RecordStatus::Stuck => {
+                    let since = refund.attention.filter(|(reason, _)| *reason == AttentionReason::Abnormal);
+                    refund.attention = since.or(Some((AttentionReason::Abnormal, now)));
+                }
+                RecordStatus::Taken => refund.attention = None,
+            }
+        }
+        News::Refused(_, failure) => {
+            refund.settled_at = Some(now);
+            refund.failure = Some(failure.clone());
+            refund.attention = None;
+        }
+        News::Held(hold) => {
+            if hold.reason == HoldReason::MerchantBalanceLow && refund.attention.is_none() {
+                refund.attention = Some((AttentionReason::MerchantBalanceLow, now));
+            }
+        }
+        News::Nothing(_) => {
+            let waited = now.duration_since(refund.submitted_at.unwrap_or(now));
+            if refund.attention.is_none() && waited > UNKNOWN_TOO_LONG {
+                refund.attention = Some((AttentionReason::UnknownTooLong, now));
+            }
+        }
+    }
+    if after.is_final() {
+        refund.not_before = None;
+    }
+}
+
+/// After this long without an answer a person is told.
+const UNKNOWN_TOO_LONG: SignedDuration = SignedDuration::from_hours(1);
+
+/// Ends the reservation where the state does: `refunded = min(paid_back, amount − reserved − fees)`, fees give way first
+/// (contract §4 rule 1). True where the wallet paid more than the order.
+async fn move_money(
+    conn: &mut Conn,
+    refund: &Refund,
+    before: RefundState,
+    news: &News,
+    now: Timestamp,
+) -> Result<bool, LedgerError> {
+    const SQLITE: &str = "SELECT amount, reserved, fees, paid_back FROM orders WHERE id = $1";
+    const POSTGRES: &str = "SELECT amount, reserved, fees, paid_back FROM orders WHERE id = $1 FOR UPDATE";
+    let after = refund.state;
+    if before == after || (before.holds_reservation() && after.holds_reservation()) {
+        return Ok(false);
+    }
+    let sql = if conn.locks_rows() { POSTGRES } else { SQLITE };
+    let row = conn.row(sql, params![refund.order_id]).await?;
+    let row = row.ok_or_else(|| LedgerError::Broken("the order of a refund is gone".into()))?;
+    let (amount, mut reserved) = (row.int("amount")?, row.int("reserved")?);
+    let (mut fees, mut paid_back) = (row.int("fees")?, row.int("paid_back")?);
+    if before.holds_reservation() {
+        reserved -= refund.amount.value() + refund.fee.value();
+    }
+    if after == RefundState::Succeeded {
+        paid_back += refund.amount.value();
+        fees += refund.fee.value();
+    }
+    fees = fees.min((amount - reserved - paid_back).max(0));
+    let refunded = paid_back.min(amount - reserved - fees);
+    // a refusal was never one of the wallet's refunds of this order
+    let not_taken = i64::from(matches!(news, News::Refused(..)));
+    conn.execute(
+        "UPDATE orders SET reserved = $2, refunded = $3, fees = $4, paid_back = $5, refund_count = refund_count - $6, \
+         frozen = CASE WHEN $5 > $3 THEN 1 ELSE 0 END, updated_at = $7 WHERE id = $1",
+        params![refund.order_id, reserved, refunded, fees, paid_back, not_taken, now],
+    )
+    .await?;
+    Ok(paid_back > amount)
+}
+
+/// The answer to this refund is there: the next different one of the order may go after the pace.
+async fn open_turn(conn: &mut Conn, refund: &Refund, at: Timestamp) -> Result<(), LedgerError> {
+    let sql = "UPDATE orders SET pace_open_at = $3 WHERE id = $1 AND pace_refund_id = $2";
+    conn.execute(sql, params![refund.order_id, refund.refund_id, at]).await.map(|_| ())
+}
+
+async fn write_refund(
+    conn: &mut Conn,
+    refund: &Refund,
+    request: &RecordRequest,
+    now: Timestamp,
+) -> Result<(), LedgerError> {
+    let held = matches!(request.news, News::Held(_));
+    let not_before = if held { Some(request.look_again_at) } else { refund.not_before };
+    conn.execute(
+        "UPDATE refunds SET state = $2, wallet_refund_id = $3, settled_at = $4, failure_code = $5, failure_detail = $6, \
+         attention = $7, attention_since = $8, not_before = $9, lease_until = 0 WHERE refund_id = $1",
+        params![
+            refund.refund_id,
+            refund.state.as_str(),
+            refund.wallet_refund_id.as_ref(),
+            refund.settled_at,
+            refund.failure.as_ref().map(|failure| failure.code.as_str()),
+            refund.failure.as_ref().map(|failure| failure.detail.as_str()),
+            refund.attention.map(|(reason, _)| reason.as_str()),
+            refund.attention.map(|(_, since)| since),
+            not_before
+        ],
+    )
+    .await?;
+    let key = refund.refund_id.to_string();
+    if refund.state.is_final() {
+        return jobs::done(conn, jobs::FOLLOW, &key).await;
+    }
+    jobs::put(conn, jobs::FOLLOW, &key, request.look_again_at.max(now)).await
+}
+
+/// Timeline, audit and webhooks. What says nothing new leaves no line: a refund asked after for days stays readable.
+async fn tell(
+    conn: &mut Conn,
+    refund: &mut Refund,
+    before: RefundState,
+    attention: Option<AttentionReason>,
+    request: &RecordRequest,
+    now: Timestamp,
+) -> Result<(), LedgerError> {
+    let (id, changed) = (refund.refund_id, before != refund.state);
+    let line = match &request.news {
+        _ if changed => Some((refund.state.as_str(), refund.failure.as_ref().map(|failure| failure.code.clone()))),
+        News::Held(hold) => Some(("held", Some(hold.detail.clone()))),
+        News::Nothing(Some(doubt)) if request.fence.is_some() => Some(("unknown", Some(doubt.kind.to_string()))),
+        News::Record(_) if before.is_final() => {
+            let subject = format!("refund:{id}");
+            audit::add(conn, &refund.merchant_id, &request.by, "refund.news_repeated", &subject, None, now).await?;
+            None
+        }
+        News::Record(_) | News::Refused(..) | News::Nothing(_) => None,
+    };
+    if let Some((event, note)) = line {
+        refunds::add_event(conn, id, event, &request.by, note.as_deref(), now).await?;
+    }
+    if let Some(reason) = attention {
+        refunds::add_event(conn, id, "attention", &Actor::System, Some(reason.as_str()), now).await?;
+    }
+    if changed {
+        let (subject, action) = (format!("refund:{id}"), format!("refund.{}", refund.state));
+        let detail = refund.failure.as_ref().map(|failure| failure.code.as_str());
+        audit::add(conn, &refund.merchant_id, &request.by, &action, &subject, detail, now).await?;
+    }
+    refund.timeline = refunds::timeline(conn, id).await?;
+    let mut types = Vec::new();
+    match refund.state {
+        RefundState::Processing if changed => types.push("refund.processing"),
+        RefundState::Succeeded if changed => types.push("refund.succeeded"),
+        RefundState::Failed if changed => types.push("refund.failed"),
+        RefundState::Abnormal if changed => types.push("refund.abnormal"),
+        RefundState::Declined if changed => types.push("refund.declined"),
+        RefundState::Cancelled if changed => types.push("refund.cancelled"),
+        _ => {}
+    }
+    if attention.is_some() {
+        types.push("refund.attention");
+    }
+    webhooks::announce(conn, refund, &types, now).await
+}

@@ -1,0 +1,623 @@
+//! Refunds: the intent that is durable before anything is sent, and the claim that counts each send.
+
+use jiff::{SignedDuration, Timestamp};
+use scanback_wallet::{Currency, MerchantId, Money, RefundCall, RefundId, WalletKind};
+use uuid::Uuid;
+
+use super::{
+    Ledger, LedgerError, Page, audit, cursor,
+    db::{Conn, Row, params, unreadable},
+    idempotency, jobs, orders, read_cursor, webhooks,
+};
+use crate::domain::{
+    actor::Actor,
+    idempotency::{Fingerprint, IdempotencyKey},
+    order::Order,
+    refund::{AttentionReason, Failure, Refund, RefundKind, RefundOrigin, RefundState, TimelineEntry},
+    view::RefundView,
+};
+
+macro_rules! columns {
+    () => {
+        "refund_id, order_id, merchant_id, wallet, order_no, kind, origin, wallet_request_no, wallet_refund_id, amount, \
+         fee, currency, state, reason, reason_text, note, operator_id, approved_by, scan_id, replaces, metadata, \
+         not_before, sends, fence, lease_until, last_sent_at, created_at, submitted_at, settled_at, failure_code, failure_detail, \
+         attention, attention_since"
+    };
+}
+
+/// How fast different refunds of one order may follow each other, at the scaled time (contract §4 rule 8).
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// From the answer to one to the sending of the next, a tenth included.
+    pub between: SignedDuration,
+    /// Whether the next waits while the one before is unknown.
+    pub waits_while_unknown: bool,
+    /// How long a send may be under way before another process may look after it.
+    pub send_lease: SignedDuration,
+}
+
+impl Pace {
+    /// When the next different refund may go if a send begins now and nobody hears of it.
+    fn closed_until(self, now: Timestamp) -> i64 {
+        if self.waits_while_unknown {
+            return i64::MAX;
+        }
+        later(now, self.send_lease + self.between).as_microsecond()
+    }
+}
+
+/// `now` and a while; saturates at the end of time.
+pub(super) fn later(now: Timestamp, wait: SignedDuration) -> Timestamp {
+    now.checked_add(wait).unwrap_or(Timestamp::MAX)
+}
+
+/// A refund to open: everything is decided, nothing is durable yet.
+#[derive(Clone, Debug)]
+pub struct NewRefund {
+    /// The order as it was when the policy said yes.
+    pub order: Order,
+    /// What goes back.
+    pub amount: Money,
+    /// What the merchant keeps.
+    pub fee: Money,
+    /// Whether exactly what the order showed must be left: the caller named no amount, or named what it expects.
+    pub exact: bool,
+    /// The policy's code and the public text.
+    pub reason: (String, String),
+    /// Internal.
+    pub note: Option<String>,
+    /// The person who asks.
+    pub operator_id: Option<scanback_wallet::OperatorId>,
+    /// The scan that it uses up.
+    pub scan_id: Option<Uuid>,
+    /// The merchant's own data.
+    pub metadata: Option<serde_json::Value>,
+    /// Who asks.
+    pub by: Actor,
+    /// The request's key.
+    pub key: KeyOfRequest,
+    /// Refunds that the wallet takes of one order.
+    pub max_refunds: Option<u32>,
+    /// The wallet's pace.
+    pub pace: Pace,
+    /// Where the wallet shall notify.
+    pub notify_url: Option<String>,
+}
+
+/// The Idempotency-Key that a refund is made under.
+#[derive(Clone, Debug)]
+pub struct KeyOfRequest {
+    /// The key.
+    pub key: IdempotencyKey,
+    /// Of which request.
+    pub fingerprint: Fingerprint,
+    /// Until when its first answer is awaited.
+    pub lease_until: Timestamp,
+}
+
+/// What became of a refund that was to be opened.
+#[derive(Debug)]
+pub enum Opened {
+    /// The intent is durable.
+    Committed(Box<CommittedIntent>),
+    /// The order is no longer as it was: look and decide again.
+    OrderChanged,
+    /// Another request holds the key.
+    KeyTaken,
+    /// Another refund used the scan.
+    ScanTaken,
+}
+
+/// A refund whose intent is durable. [`Ledger::open_refund`] is its only maker: code that calls a wallet first and
+/// writes later does not compile.
+#[derive(Debug)]
+pub struct CommittedIntent {
+    refund: Refund,
+    send: Option<ClaimedSend>,
+}
+
+impl CommittedIntent {
+    /// The refund.
+    #[must_use]
+    pub const fn refund(&self) -> &Refund {
+        &self.refund
+    }
+
+    /// The right to send it now; `None` where it waits for its turn.
+    #[must_use]
+    pub fn into_parts(self) -> (Refund, Option<ClaimedSend>) {
+        (self.refund, self.send)
+    }
+}
+
+/// The right to send a refund once. The send is counted in the ledger already; what comes of it can be recorded only
+/// while no newer claim exists.
+#[derive(Debug)]
+pub struct ClaimedSend {
+    refund_id: RefundId,
+    fence: i64,
+    sends: u32,
+    pace_kept: bool,
+    call: RefundCall,
+}
+
+impl ClaimedSend {
+    /// Which refund.
+    #[must_use]
+    pub const fn refund_id(&self) -> RefundId {
+        self.refund_id
+    }
+
+    /// Number of this claim.
+    #[must_use]
+    pub const fn fence(&self) -> i64 {
+        self.fence
+    }
+
+    /// How often the number was sent, this time included.
+    #[must_use]
+    pub const fn sends(&self) -> u32 {
+        self.sends
+    }
+
+    /// Whether the ledger proves that the wallet's pace was kept: it does unless refunds were made elsewhere.
+    #[must_use]
+    pub const fn pace_kept(&self) -> bool {
+        self.pace_kept
+    }
+
+    /// What to send.
+    #[must_use]
+    pub const fn call(&self) -> &RefundCall {
+        &self.call
+    }
+}
+
+/// What became of a wish to send a refund.
+#[derive(Debug)]
+pub enum SendTurn {
+    /// Go.
+    Granted(Box<ClaimedSend>),
+    /// Not before this moment.
+    NotBefore(Timestamp),
+    /// Nothing to send: it is past that, or somebody else sends it.
+    NotNow,
+}
+
+/// Which refunds to list.
+#[derive(Clone, Debug, Default)]
+pub struct RefundFilter {
+    /// Of this order number.
+    pub order_no: Option<String>,
+    /// In this state.
+    pub state: Option<RefundState>,
+    /// Only those that a person must look at.
+    pub attention: bool,
+    /// Asked for at or after.
+    pub from: Option<Timestamp>,
+    /// Asked for before.
+    pub to: Option<Timestamp>,
+    /// After this place.
+    pub cursor: Option<String>,
+    /// 1 to 200.
+    pub limit: u32,
+}
+
+pub(super) fn read(row: &Row) -> Result<Refund, LedgerError> {
+    let currency: Currency = Currency::parse(&row.text("currency")?).map_err(|_| unreadable("currency"))?;
+    let money = |column| Money::new(row.int(column)?, currency).map_err(|_| unreadable(column));
+    let refund_id = |text: String| RefundId::parse(&text).map_err(|_| unreadable("refund_id"));
+    let attention = match (row.opt_text("attention")?, row.opt_time("attention_since")?) {
+        (Some(reason), Some(since)) => {
+            Some((AttentionReason::parse(&reason).ok_or_else(|| unreadable("attention"))?, since))
+        }
+        _ => None,
+    };
+    Ok(Refund {
+        refund_id: refund_id(row.text("refund_id")?)?,
+        order_id: row.parse("order_id")?,
+        merchant_id: row.parse("merchant_id")?,
+        wallet: row.parse("wallet")?,
+        order_no: row.parse("order_no")?,
+        kind: if row.text("kind")? == "void" { RefundKind::Void } else { RefundKind::Refund },
+        origin: if row.text("origin")? == "external" { RefundOrigin::External } else { RefundOrigin::Desk },
+        wallet_request_no: row.parse("wallet_request_no")?,
+        wallet_refund_id: row.opt_parse("wallet_refund_id")?,
+        amount: money("amount")?,
+        fee: money("fee")?,
+        state: row.parse("state")?,
+        reason: row.text("reason")?,
+        reason_text: row.text("reason_text")?,
+        note: row.opt_text("note")?,
+        operator_id: row.opt_parse("operator_id")?,
+        approved_by: row.opt_parse("approved_by")?,
+        scan_id: row.opt_parse("scan_id")?,
+        replaces: row.opt_text("replaces")?.map(refund_id).transpose()?,
+        not_before: row.opt_time("not_before")?,
+        sends: u32::try_from(row.int("sends")?).map_err(|_| unreadable("sends"))?,
+        fence: row.int("fence")?,
+        last_sent_at: row.opt_time("last_sent_at")?,
+        created_at: row.time("created_at")?,
+        submitted_at: row.opt_time("submitted_at")?,
+        settled_at: row.opt_time("settled_at")?,
+        failure: row
+            .opt_text("failure_code")?
+            .map(|code| {
+                Ok::<_, LedgerError>(Failure { code, detail: row.opt_text("failure_detail")?.unwrap_or_default() })
+            })
+            .transpose()?,
+        attention,
+        metadata: row.opt_text("metadata")?.and_then(|text| serde_json::from_str(&text).ok()),
+        timeline: Vec::new(),
+    })
+}
+
+/// The refund, its row locked until the transaction ends.
+pub(super) async fn lock(conn: &mut Conn, id: RefundId) -> Result<Option<(Refund, i64)>, LedgerError> {
+    const SQLITE: &str = concat!("SELECT ", columns!(), " FROM refunds WHERE refund_id = $1");
+    const POSTGRES: &str = concat!("SELECT ", columns!(), " FROM refunds WHERE refund_id = $1 FOR UPDATE");
+    let sql = if conn.locks_rows() { POSTGRES } else { SQLITE };
+    let row = conn.row(sql, params![id]).await?;
+    row.map(|row| Ok((read(&row)?, row.int("lease_until")?))).transpose()
+}
+
+pub(super) async fn add_event(
+    conn: &mut Conn,
+    id: RefundId,
+    event: &str,
+    by: &Actor,
+    note: Option<&str>,
+    now: Timestamp,
+) -> Result<(), LedgerError> {
+    conn.execute(
+        "INSERT INTO refund_events (refund_id, at, event, by_whom, note) VALUES ($1, $2, $3, $4, $5)",
+        params![id, now, event, by.to_string(), note],
+    )
+    .await
+    .map(|_| ())
+}
+
+pub(super) async fn timeline(conn: &mut Conn, id: RefundId) -> Result<Vec<TimelineEntry>, LedgerError> {
+    let sql = "SELECT at, event, by_whom, note FROM refund_events WHERE refund_id = $1 ORDER BY seq";
+    let rows = conn.rows(sql, params![id]).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(TimelineEntry {
+                at: row.time("at")?,
+                event: row.text("event")?,
+                by: row.text("by_whom")?,
+                note: row.opt_text("note")?,
+            })
+        })
+        .collect()
+}
+
+fn entry(at: Timestamp, event: &str, by: &Actor) -> TimelineEntry {
+    TimelineEntry { at, event: event.to_owned(), by: by.to_string(), note: None }
+}
+
+async fn open(conn: &mut Conn, new: NewRefund, now: Timestamp) -> Result<Opened, LedgerError> {
+    let refund_id = RefundId::new();
+    let order = &new.order;
+    let held = new.amount.value() + new.fee.value();
+    let expected = if new.exact { order.refundable().value() } else { -1 };
+    // The ceiling of contract §4 rule 1, and the order's turn, in one conditional write. The first writer locks the row.
+    let turn = conn
+        .row(
+            "UPDATE orders SET reserved = reserved + $2, refund_count = refund_count + 1, updated_at = $5, \
+             pace_refund_id = CASE WHEN pace_open_at <= $5 THEN $6 ELSE pace_refund_id END, \
+             pace_open_at = CASE WHEN pace_open_at <= $5 THEN $7 ELSE pace_open_at END \
+             WHERE id = $1 AND payment = 'paid' AND frozen = 0 AND refunded + reserved + fees + $2 <= amount \
+             AND ($3 < 0 OR amount - refunded - reserved - fees = $3) AND refund_count < $4 \
+             RETURNING pace_refund_id, pace_open_at",
+            params![
+                order.id,
+                held,
+                expected,
+                new.max_refunds.map_or(i64::MAX, i64::from),
+                now,
+                refund_id,
+                new.pace.closed_until(now)
+            ],
+        )
+        .await?;
+    let Some(turn) = turn else { return Ok(Opened::OrderChanged) };
+    let goes_now = turn.opt_text("pace_refund_id")?.as_deref() == Some(refund_id.to_string().as_str());
+    let not_before = if goes_now { None } else { Some(turn_after(turn.int("pace_open_at")?, new.pace, now)) };
+    let lease_until = later(now, new.pace.send_lease);
+
+    let refund = Refund {
+        refund_id,
+        order_id: order.id,
+        merchant_id: order.merchant_id.clone(),
+        wallet: order.wallet,
+        order_no: order.order_no.clone(),
+        kind: RefundKind::Refund,
+        origin: RefundOrigin::Desk,
+        wallet_request_no: refund_id.wallet_request_no(),
+        wallet_refund_id: None,
+        amount: new.amount,
+        fee: new.fee,
+        state: RefundState::Submitting,
+        reason: new.reason.0,
+        reason_text: new.reason.1,
+        note: new.note,
+        operator_id: new.operator_id,
+        approved_by: None,
+        scan_id: new.scan_id,
+        replaces: None,
+        not_before,
+        sends: u32::from(goes_now),
+        fence: i64::from(goes_now),
+        last_sent_at: goes_now.then_some(now),
+        created_at: now,
+        submitted_at: goes_now.then_some(now),
+        settled_at: None,
+        failure: None,
+        attention: None,
+        metadata: new.metadata,
+        timeline: if goes_now {
+            vec![entry(now, "created", &new.by), entry(now, "sent", &Actor::System)]
+        } else {
+            vec![entry(now, "created", &new.by)]
+        },
+    };
+    insert(conn, &refund, &new.by, if goes_now { lease_until.as_microsecond() } else { 0 }).await?;
+    match idempotency::insert(conn, &refund, &new.key, now).await {
+        Err(LedgerError::Duplicate) => return Err(LedgerError::Duplicate), // rolls everything back
+        other => other?,
+    }
+    if let Some(scan) = new.scan_id {
+        let sql = "UPDATE scans SET used_by = $2 WHERE scan_id = $1 AND used_by IS NULL";
+        if conn.execute(sql, params![scan, refund_id]).await? == 0 {
+            return Err(LedgerError::Check(SCAN_TAKEN.into()));
+        }
+    }
+    for line in &refund.timeline {
+        let by = if line.event == "created" { &new.by } else { &Actor::System };
+        add_event(conn, refund_id, &line.event, by, None, now).await?;
+    }
+    let subject = format!("refund:{refund_id}");
+    let detail = format!("{} of order {}", refund.amount, order.id);
+    audit::add(conn, &refund.merchant_id, &new.by, "refund.created", &subject, Some(&detail), now).await?;
+    // whoever has the lease looks after it; should that process die, the job is due when the lease ends
+    let due_at = not_before.unwrap_or(lease_until);
+    jobs::put(conn, jobs::FOLLOW, &refund_id.to_string(), due_at).await?;
+    webhooks::announce(conn, &refund, &["refund.created"], now).await?;
+    let send = goes_now.then(|| claimed(&refund, order, new.notify_url));
+    Ok(Opened::Committed(Box::new(CommittedIntent { refund, send })))
+}
+
+/// Marks the rollback of a refund whose scan was used by another one meanwhile.
+const SCAN_TAKEN: &str = "scan taken";
+
+fn claimed(refund: &Refund, order: &Order, notify_url: Option<String>) -> ClaimedSend {
+    ClaimedSend {
+        refund_id: refund.refund_id,
+        fence: refund.fence,
+        sends: refund.sends,
+        pace_kept: !order.refunded_elsewhere,
+        call: call(refund, order, notify_url),
+    }
+}
+
+/// The call of a refund, from the ledger alone: a repeat is the same byte for byte.
+fn call(refund: &Refund, order: &Order, notify_url: Option<String>) -> RefundCall {
+    RefundCall {
+        order: order.reference(),
+        request_no: refund.wallet_request_no.clone(),
+        amount: refund.amount,
+        total: order.amount,
+        reason: refund.reason_text.clone(),
+        notify_url,
+    }
+}
+
+/// When to look again for the turn of a refund that waits. While the one before is unknown nobody can say.
+fn turn_after(open_at: i64, pace: Pace, now: Timestamp) -> Timestamp {
+    let soon = later(now, pace.between);
+    Timestamp::from_microsecond(open_at).map_or(soon, |open_at| if open_at > now { open_at } else { soon })
+}
+
+async fn insert(conn: &mut Conn, refund: &Refund, by: &Actor, lease_until: i64) -> Result<(), LedgerError> {
+    conn.execute(
+        "INSERT INTO refunds (refund_id, order_id, merchant_id, wallet, order_no, kind, origin, wallet_request_no, amount, \
+         fee, currency, state, reason, reason_text, note, operator_id, asked_by, scan_id, metadata, not_before, sends, \
+         fence, lease_until, created_at, submitted_at, last_sent_at) \
+         VALUES ($1,$2,$3,$4,$5,'refund','desk',$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20,$21,$22,$23,$23)",
+        params![
+            refund.refund_id,
+            refund.order_id,
+            &refund.merchant_id,
+            refund.wallet,
+            &refund.order_no,
+            &refund.wallet_request_no,
+            refund.amount.value(),
+            refund.fee.value(),
+            refund.amount.currency().to_string(),
+            refund.state.as_str(),
+            refund.reason.as_str(),
+            refund.reason_text.as_str(),
+            refund.note.as_deref(),
+            refund.operator_id.as_ref(),
+            by.to_string(),
+            refund.scan_id,
+            refund.metadata.as_ref().map(ToString::to_string),
+            refund.not_before,
+            refund.sends,
+            refund.fence,
+            lease_until,
+            refund.created_at,
+            refund.submitted_at
+        ],
+    )
+    .await
+    .map(|_| ())
+}
+
+async fn claim(
+    conn: &mut Conn,
+    id: RefundId,
+    pace: Pace,
+    notify_url: Option<String>,
+    now: Timestamp,
+) -> Result<SendTurn, LedgerError> {
+    let Some((mut refund, lease_until)) = lock(conn, id).await? else { return Ok(SendTurn::NotNow) };
+    if refund.state != RefundState::Submitting || lease_until > now.as_microsecond() {
+        return Ok(SendTurn::NotNow);
+    }
+    // The same number again is exempt from the pace while it is the last that was sent. What was never sent waits where a
+    // person must look at the order first.
+    let took_turn = conn
+        .execute(
+            "UPDATE orders SET pace_refund_id = $2, pace_open_at = $4 WHERE id = $1 AND (frozen = 0 OR $5 > 0) \
+             AND (pace_refund_id = $2 OR pace_open_at <= $3)",
+            params![refund.order_id, id, now, pace.closed_until(now), refund.sends],
+        )
+        .await?;
+    let Some(order) = orders::by_id(conn, refund.order_id).await? else { return Ok(SendTurn::NotNow) };
+    if took_turn == 0 {
+        let sql = "SELECT pace_open_at FROM orders WHERE id = $1";
+        let open_at = conn.row(sql, params![refund.order_id]).await?.map_or(Ok(0), |row| row.int("pace_open_at"))?;
+        let not_before = turn_after(open_at, pace, now);
+        conn.execute("UPDATE refunds SET not_before = $2 WHERE refund_id = $1", params![id, not_before]).await?;
+        return Ok(SendTurn::NotBefore(not_before));
+    }
+    refund.sends += 1;
+    refund.fence += 1;
+    let lease_until = later(now, pace.send_lease);
+    conn.execute(
+        "UPDATE refunds SET sends = $2, fence = $3, lease_until = $4, submitted_at = COALESCE(submitted_at, $5), \
+         last_sent_at = $5, not_before = NULL WHERE refund_id = $1",
+        params![id, refund.sends, refund.fence, lease_until, now],
+    )
+    .await?;
+    let event = if refund.sends == 1 { "sent" } else { "sent_again" };
+    add_event(conn, id, event, &Actor::System, None, now).await?;
+    jobs::put(conn, jobs::FOLLOW, &id.to_string(), lease_until).await?;
+    Ok(SendTurn::Granted(Box::new(claimed(&refund, &order, notify_url))))
+}
+
+impl Ledger {
+    /// Makes a refund durable: reservation, intent, timeline, audit row, key, scan, follow-up job and webhooks in one
+    /// transaction. Where it is the order's turn the first send is counted in it too.
+    /// # Errors
+    /// [`LedgerError`] where the database doesn't answer; nothing is reserved then.
+    pub async fn open_refund(&self, new: NewRefund, now: Timestamp) -> Result<Opened, LedgerError> {
+        match self.db.write(move |conn| Box::pin(open(conn, new, now))).await {
+            Err(LedgerError::Duplicate) => Ok(Opened::KeyTaken),
+            Err(LedgerError::Check(rule)) if rule == SCAN_TAKEN => Ok(Opened::ScanTaken),
+            other => other,
+        }
+    }
+
+    /// Asks for the right to send a refund, for the first time or again under the same number.
+    /// # Errors
+    /// [`LedgerError`] where the database doesn't answer.
+    pub async fn claim_send(
+        &self,
+        id: RefundId,
+        pace: Pace,
+        notify_url: Option<String>,
+        now: Timestamp,
+    ) -> Result<SendTurn, LedgerError> {
+        self.db.write(move |conn| Box::pin(claim(conn, id, pace, notify_url, now))).await
+    }
+
+    /// The refund and the call that asks for it, for a query.
+    /// # Errors
+    /// [`LedgerError`] where the database doesn't answer.
+    pub async fn refund_with_call(&self, id: RefundId) -> Result<Option<(Refund, RefundCall)>, LedgerError> {
+        let mut conn = self.db.reader().await?;
+        let sql = concat!("SELECT ", columns!(), " FROM refunds WHERE refund_id = $1");
+        let Some(row) = conn.row(sql, params![id]).await? else { return Ok(None) };
+        let refund = read(&row)?;
+        let order = orders::by_id(&mut conn, refund.order_id).await?;
+        let order = order.ok_or_else(|| LedgerError::Broken(format!("the order of refund {id} is gone")))?;
+        let call = call(&refund, &order, None);
+        Ok(Some((refund, call)))
+    }
+
+    /// A refund with its timeline, if this merchant (any, where `None`) has it.
+    /// # Errors
+    /// [`LedgerError`] where the database doesn't answer.
+    pub async fn refund(&self, merchant: Option<&MerchantId>, id: RefundId) -> Result<Option<Refund>, LedgerError> {
+        let sql =
+            concat!("SELECT ", columns!(), " FROM refunds WHERE refund_id = $1 AND ($2 = '' OR merchant_id = $2)");
+        let mut conn = self.db.reader().await?;
+        let Some(row) = conn.row(sql, params![id, merchant.map_or("", MerchantId::as_str)]).await? else {
+            return Ok(None);
+        };
+        let mut refund = read(&row)?;
+        refund.timeline = timeline(&mut conn, id).await?;
+        Ok(Some(refund))
+    }
+
+    /// The refund of ours that a wallet knows by this number.
+    /// # Errors
+    /// [`LedgerError`] where the database doesn't answer.
+    pub async fn refund_by_request_no(
+        &self,
+        merchant: &MerchantId,
+        wallet: WalletKind,
+        request_no: &scanback_wallet::WalletRequestNo,
+    ) -> Result<Option<Refund>, LedgerError> {
+        let sql = concat!(
+            "SELECT ",
+            columns!(),
+            " FROM refunds WHERE merchant_id = $1 AND wallet = $2 AND wallet_request_no = $3"
+        );
+        let row = self.db.reader().await?.row(sql, params![merchant, wallet, request_no]).await?;
+        row.as_ref().map(read).transpose()
+    }
+
+    /// A page of refunds with their timelines, newest first.
+    /// # Errors
+    /// [`LedgerError`] where the database doesn't answer.
+    pub async fn refunds(
+        &self,
+        merchant: Option<&MerchantId>,
+        filter: &RefundFilter,
+    ) -> Result<Page<Refund>, LedgerError> {
+        let (before, before_id) = read_cursor(filter.cursor.as_deref());
+        let sql = concat!(
+            "SELECT ",
+            columns!(),
+            " FROM refunds WHERE ($1 = '' OR merchant_id = $1) AND ($2 = '' OR order_no = $2) AND ($3 = '' OR state = $3) \
+             AND ($4 = 0 OR attention IS NOT NULL) AND created_at >= $5 AND created_at < $6 \
+             AND (created_at < $7 OR (created_at = $7 AND refund_id < $8)) \
+             ORDER BY created_at DESC, refund_id DESC LIMIT $9",
+        );
+        let values = params![
+            merchant.map_or("", MerchantId::as_str),
+            filter.order_no.as_deref().unwrap_or(""),
+            filter.state.map_or("", RefundState::as_str),
+            filter.attention,
+            filter.from.map_or(i64::MIN, Timestamp::as_microsecond),
+            filter.to.map_or(i64::MAX, Timestamp::as_microsecond),
+            before,
+            before_id,
+            filter.limit + 1
+        ];
+        let mut conn = self.db.reader().await?;
+        let rows = conn.rows(sql, values).await?;
+        let mut items = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        let more = items.len() > filter.limit as usize;
+        items.truncate(filter.limit as usize);
+        for refund in &mut items {
+            refund.timeline = timeline(&mut conn, refund.refund_id).await?;
+        }
+        let next_cursor =
+            items.last().filter(|_| more).map(|last| cursor(last.created_at, &last.refund_id.to_string()));
+        Ok(Page { items, next_cursor })
+    }
+}
+
+/// The first answer to a request as it is kept: status and body.
+pub(super) fn answer(refund: &Refund) -> Result<(i64, String), LedgerError> {
+    let status = if refund.state.is_final() { 201 } else { 202 };
+    let body =
+        serde_json::to_string(&RefundView::from(refund)).map_err(|error| LedgerError::Broken(error.to_string()))?;
+    Ok((status, body))
+}

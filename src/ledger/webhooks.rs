@@ -1,0 +1,257 @@
+//! Webhook endpoints, and the outbox: a delivery is written in the transaction of the change that it tells of.
+
+use jiff::Timestamp;
+use scanback_wallet::MerchantId;
+use uuid::Uuid;
+
+use super::{
+    Ledger, LedgerError, audit,
+    db::{Conn, Row, params, unreadable},
+};
+use crate::domain::{actor::Actor, refund::Refund, view::RefundView};
+
+/// Where a merchant wants to hear of events.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    /// Ours.
+    pub id: Uuid,
+    /// Whose.
+    pub merchant_id: MerchantId,
+    /// Where.
+    pub url: String,
+    /// Which types; `None` means all.
+    pub types: Option<Vec<String>>,
+    /// The signing secret, sealed under the pepper.
+    pub sealed_secret: String,
+    /// Since when.
+    pub created_at: Timestamp,
+}
+
+/// A leased delivery.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// The webhook's id, the same over retries.
+    pub id: String,
+    /// Where it goes.
+    pub endpoint: Endpoint,
+    /// The signed body.
+    pub body: String,
+    /// How often it was tried before.
+    pub attempts: u32,
+}
+
+/// What became of an attempt.
+#[derive(Clone, Debug)]
+pub enum DeliveryEnd {
+    /// The endpoint took it.
+    Delivered,
+    /// Again at this moment.
+    Again {
+        /// When.
+        at: Timestamp,
+        /// Why not this time.
+        why: String,
+    },
+    /// Given up; shown to people, redelivered by hand.
+    Parked {
+        /// Why.
+        why: String,
+    },
+}
+
+fn read(row: &Row) -> Result<Endpoint, LedgerError> {
+    let types = row.opt_text("types")?.map(|text| serde_json::from_str(&text).map_err(|_| unreadable("types")));
+    Ok(Endpoint {
+        id: row.parse("id")?,
+        merchant_id: row.parse("merchant_id")?,
+        url: row.text("url")?,
+        types: types.transpose()?,
+        sealed_secret: row.text("sealed_secret")?,
+        created_at: row.time("created_at")?,
+    })
+}
+
+/// Puts events of a refund into the outbox, one delivery for each endpoint that wants the type.
+pub(super) async fn announce(
+    conn: &mut Conn,
+    refund: &Refund,
+    types: &[&str],
+    now: Timestamp,
+) -> Result<(), LedgerError> {
+    if types.is_empty() {
+        return Ok(());
+    }
+    let sql = "SELECT id, merchant_id, url, types, sealed_secret, created_at FROM webhook_endpoints \
+               WHERE merchant_id = $1 AND deleted_at IS NULL";
+    let endpoints = conn.rows(sql, params![&refund.merchant_id]).await?;
+    let endpoints = endpoints.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    for event_type in types {
+        for endpoint in &endpoints {
+            if endpoint.types.as_ref().is_some_and(|wanted| !wanted.iter().any(|one| one == event_type)) {
+                continue;
+            }
+            let data = RefundView::from(refund);
+            let body = serde_json::json!({ "type": event_type, "timestamp": now, "data": data }).to_string();
+            conn.execute(
+                "INSERT INTO webhook_deliveries (id, endpoint_id, merchant_id, subject, event_type, body, due_at, created_at) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $7)",
+                params![
+                    format!("msg_{}", Uuid::now_v7().simple()),
+                    endpoint.id,
+                    &refund.merchant_id,
+                    refund.refund_id,
+                    *event_type,
+                    body,
+                    now
+                ],
+            )
+            .await?;
+        }
+    }
+    Ok(())
+}
+
+impl Ledger {
+    /// Registers an endpoint.
+    /// # Errors
+    /// [`LedgerError`] where the database doesn't answer.
+    pub async fn add_endpoint(&self, endpoint: Endpoint, by: Actor) -> Result<(), LedgerError> {
+        self.db
+            .write(move |conn| {
+                Box::pin(async move {
+                    let types = endpoint.types.as_ref().map(|types| serde_json::json!(types).to_string());
+                    conn.execute(
+                        "INSERT INTO webhook_endpoints (id, merchant_id, url, types, sealed_secret, created_at) \
+                         VALUES ($1, $2, $3, $4, $5, $6)",
+                        params![
+                            endpoint.id,
+                            &endpoint.merchant_id,
+                            endpoint.url,
+                            types,
+                            endpoint.sealed_secret,
+                            endpoint.created_at
+                        ],
+                    )
+                    .await?;
+                    let (subject, at) = (format!("webhook_endpoint:{}", endpoint.id), endpoint.created_at);
+                    audit::add(conn, &endpoint.merchant_id, &by, "webhook_endpoint.added", &subject, None, at).await
+                })
+            })
+            .await
+    }
+
+    /// The endpoints of a merchant, oldest first.
+    /// # Errors
+    /// [`LedgerError`] where the database doesn't answer.
+    pub async fn endpoints(&self, merchant: &MerchantId) -> Result<Vec<Endpoint>, LedgerError> {
+        let sql = "SELECT id, merchant_id, url, types, sealed_secret, created_at FROM webhook_endpoints \
+                   WHERE merchant_id = $1 AND deleted_at IS NULL ORDER BY created_at, id";
+        self.db.reader().await?.rows(sql, params![merchant]).await?.iter().map(read).collect()
+    }
+
+    /// Ends an endpoint and what still waits for it; whether there was one.
+    /// # Errors
+    /// [`LedgerError`] where the database doesn't answer.
+    pub async fn delete_endpoint(
+        &self,
+        merchant: MerchantId,
+        id: Uuid,
+        by: Actor,
+        now: Timestamp,
+    ) -> Result<bool, LedgerError> {
+        self.db
+            .write(move |conn| {
+                Box::pin(async move {
+                    let sql = "UPDATE webhook_endpoints SET deleted_at = $3 \
+                               WHERE id = $1 AND merchant_id = $2 AND deleted_at IS NULL";
+                    if conn.execute(sql, params![id, &merchant, now]).await? == 0 {
+                        return Ok(false);
+                    }
+                    let sql = "UPDATE webhook_deliveries SET state = 'parked', last_error = 'endpoint deleted' \
+                               WHERE endpoint_id = $1 AND state = 'pending'";
+                    conn.execute(sql, params![id]).await?;
+                    let subject = format!("webhook_endpoint:{id}");
+                    audit::add(conn, &merchant, &by, "webhook_endpoint.deleted", &subject, None, now).await?;
+                    Ok(true)
+                })
+            })
+            .await
+    }
+
+    /// Leases up to `limit` deliveries that are due: of each refund and endpoint only the oldest that waits, so that
+    /// events arrive in order.
+    /// # Errors
+    /// [`LedgerError`] where the database doesn't answer.
+    pub async fn lease_deliveries(
+        &self,
+        limit: u32,
+        now: Timestamp,
+        lease_until: Timestamp,
+    ) -> Result<Vec<Delivery>, LedgerError> {
+        const SQLITE: &str = "UPDATE webhook_deliveries SET lease_until = $2, attempts = attempts + 1 WHERE seq IN \
+            (SELECT d.seq FROM webhook_deliveries d WHERE d.state = 'pending' AND d.due_at <= $1 AND d.lease_until <= $1 \
+             AND NOT EXISTS (SELECT 1 FROM webhook_deliveries e WHERE e.endpoint_id = d.endpoint_id \
+               AND e.subject = d.subject AND e.seq < d.seq AND e.state = 'pending') ORDER BY d.due_at LIMIT $3) \
+            RETURNING id, endpoint_id, body, attempts";
+        const POSTGRES: &str = "UPDATE webhook_deliveries SET lease_until = $2, attempts = attempts + 1 WHERE seq IN \
+            (SELECT d.seq FROM webhook_deliveries d WHERE d.state = 'pending' AND d.due_at <= $1 AND d.lease_until <= $1 \
+             AND NOT EXISTS (SELECT 1 FROM webhook_deliveries e WHERE e.endpoint_id = d.endpoint_id \
+               AND e.subject = d.subject AND e.seq < d.seq AND e.state = 'pending') ORDER BY d.due_at LIMIT $3 \
+             FOR UPDATE SKIP LOCKED) RETURNING id, endpoint_id, body, attempts";
+        let waiting = "SELECT seq FROM webhook_deliveries WHERE state = 'pending' AND due_at <= $1 AND lease_until <= $1 \
+                       LIMIT 1";
+        if self.db.reader().await?.row(waiting, params![now]).await?.is_none() {
+            return Ok(Vec::new());
+        }
+        self.db
+            .write(move |conn| {
+                Box::pin(async move {
+                    let sql = if conn.locks_rows() { POSTGRES } else { SQLITE };
+                    let mut leased = Vec::new();
+                    for row in conn.rows(sql, params![now, lease_until, limit]).await? {
+                        let sql = "SELECT id, merchant_id, url, types, sealed_secret, created_at \
+                                   FROM webhook_endpoints WHERE id = $1";
+                        let endpoint = conn.row(sql, params![row.text("endpoint_id")?]).await?;
+                        let endpoint = endpoint.ok_or_else(|| unreadable("endpoint_id"))?;
+                        leased.push(Delivery {
+                            id: row.text("id")?,
+                            endpoint: read(&endpoint)?,
+                            body: row.text("body")?,
+                            attempts: u32::try_from(row.int("attempts")? - 1).unwrap_or(u32::MAX),
+                        });
+                    }
+                    Ok(leased)
+                })
+            })
+            .await
+    }
+
+    /// Writes down what became of an attempt.
+    /// # Errors
+    /// [`LedgerError`] where the database doesn't answer: the lease ends and it is tried again.
+    pub async fn end_delivery(&self, id: &str, end: DeliveryEnd, now: Timestamp) -> Result<(), LedgerError> {
+        let id = id.to_owned();
+        self.db
+            .write(move |conn| {
+                Box::pin(async move {
+                    let sql = "UPDATE webhook_deliveries SET state = $2, due_at = COALESCE($3, due_at), last_error = $4, \
+                               delivered_at = $5, lease_until = 0 WHERE id = $1 AND state = 'pending'";
+                    let values = match end {
+                        DeliveryEnd::Delivered => params![id, "delivered", None::<i64>, None::<String>, now],
+                        DeliveryEnd::Again { at, why } => params![id, "pending", at, why, None::<i64>],
+                        DeliveryEnd::Parked { why } => params![id, "parked", None::<i64>, why, None::<i64>],
+                    };
+                    conn.execute(sql, values).await.map(|_| ())
+                })
+            })
+            .await
+    }
+
+    /// How many deliveries wait.
+    /// # Errors
+    /// [`LedgerError`] where the database doesn't answer.
+    pub async fn deliveries_waiting(&self) -> Result<i64, LedgerError> {
+        let sql = "SELECT COUNT(*) AS waiting FROM webhook_deliveries WHERE state = 'pending'";
+        self.db.reader().await?.row(sql, vec![]).await?.map_or(Ok(0), |row| row.int("waiting"))
+    }
+}

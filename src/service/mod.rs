@@ -1,0 +1,258 @@
+//! The use cases: a file each, named by what the person wants. Here is the desk itself and nothing else.
+
+mod check_operator;
+mod error;
+mod find_order;
+mod follow_refund;
+mod register_order;
+mod request_refund;
+mod scan_frame;
+mod send_refund;
+mod take_notification;
+mod webhook_endpoints;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use aws_lc_rs::hmac;
+use jiff::{SignedDuration, Timestamp};
+use scanback_wallet::{Capabilities, Clock, MerchantId, PayerId, Wallet, WalletKind};
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::task::TaskTracker;
+
+pub use check_operator::{Pin, PinError, hash_pin};
+pub use error::ServiceError;
+pub use register_order::Registered;
+pub use request_refund::{Preview, RefundAnswer, RefundRequest, ScanGiven};
+pub use scan_frame::{FrameSymbol, ScanView, Scanned};
+pub use webhook_endpoints::{EndpointView, NewEndpointView};
+
+use crate::{
+    domain::{idempotency::Fingerprinter, order::Order, policy::Policy, view::OrderView},
+    keys::Keys,
+    ledger::{Ledger, Pace},
+    scan::ScanPool,
+    webhook::client::WebhookClient,
+};
+
+/// PIN checks that run at once: argon2 is dear by design, and must not starve refunds.
+const PIN_CHECKS_AT_ONCE: usize = 2;
+/// Beside the wallet's own time-out: from the end of a call to the commit of what it said.
+const SEND_LEASE_MARGIN: SignedDuration = SignedDuration::from_secs(2);
+
+/// What the desk is set up with beside its parts.
+#[derive(Clone, Debug)]
+pub struct DeskSettings {
+    /// The refund policy.
+    pub policy: Policy,
+    /// Divides the wallets' own time; 1 for real wallets (contract §7).
+    pub time_scale: u32,
+    /// How long one wallet call may take in all; not scaled.
+    pub wallet_timeout: Duration,
+    /// How long a refund request waits for the wallet before it answers 202.
+    pub answer_within: Duration,
+    /// How long the owner of an Idempotency-Key is awaited; at most 30 s (contract §4 rule 2).
+    pub key_lease: Duration,
+    /// Where wallets are told to notify, for example `https://pay.example.com`.
+    pub public_url: String,
+    /// Whether webhooks may go to private addresses.
+    pub private_webhooks: bool,
+}
+
+/// The parts that the desk works with. Only `startup` makes them.
+pub struct DeskParts {
+    /// The truth.
+    pub ledger: Ledger,
+    /// Idempotency keys in Redis.
+    pub keys: Keys,
+    /// Reads frames.
+    pub scans: ScanPool,
+    /// The wallets of each merchant.
+    pub wallets: BTreeMap<(MerchantId, WalletKind), Arc<dyn Wallet>>,
+    /// Sends webhooks.
+    pub webhooks: WebhookClient,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Keyed hashes and sealing.
+    pub pepper: Pepper,
+}
+
+/// The pepper: what keyed hashes and sealed secrets hang on. Shows nothing.
+#[derive(Clone)]
+pub struct Pepper {
+    payer: hmac::Key,
+    fingerprints: Fingerprinter,
+    seal: [u8; 32],
+}
+
+impl std::fmt::Debug for Pepper {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Pepper(hidden)")
+    }
+}
+
+impl Pepper {
+    /// Keys for each purpose, all from the one secret.
+    #[must_use]
+    pub fn new(secret: &[u8]) -> Self {
+        let root = hmac::Key::new(hmac::HMAC_SHA256, secret);
+        let mut seal = [0; 32];
+        seal.copy_from_slice(hmac::sign(&root, b"scanback webhook secret seal 1").as_ref());
+        let payer = hmac::sign(&root, b"scanback payer id 1");
+        Self {
+            payer: hmac::Key::new(hmac::HMAC_SHA256, payer.as_ref()),
+            fingerprints: Fingerprinter::new(secret),
+            seal,
+        }
+    }
+
+    /// A payer's id as the ledger keeps it (contract §4 rule 11), lower-case hex.
+    #[must_use]
+    pub fn hash_payer(&self, payer: &PayerId) -> String {
+        hex::encode(hmac::sign(&self.payer, payer.expose().as_bytes()))
+    }
+
+    /// Makes fingerprints of requests.
+    #[must_use]
+    pub const fn fingerprints(&self) -> &Fingerprinter {
+        &self.fingerprints
+    }
+}
+
+/// The desk: what people and systems ask of Scanback.
+pub struct Desk {
+    ledger: Ledger,
+    keys: Keys,
+    scans: ScanPool,
+    wallets: BTreeMap<(MerchantId, WalletKind), Arc<dyn Wallet>>,
+    webhooks: WebhookClient,
+    clock: Arc<dyn Clock>,
+    pepper: Pepper,
+    settings: DeskSettings,
+    pin_checks: Semaphore,
+    /// Sends that are under way: a graceful stop waits for them.
+    sending: TaskTracker,
+    /// Wakes the follower: a job was put in that may be due soon.
+    follow: Notify,
+    /// Wakes the deliverer: the outbox has news.
+    deliver: Notify,
+}
+
+impl Desk {
+    /// Puts the desk together.
+    #[must_use]
+    pub fn new(parts: DeskParts, settings: DeskSettings) -> Arc<Self> {
+        Arc::new(Self {
+            ledger: parts.ledger,
+            keys: parts.keys,
+            scans: parts.scans,
+            wallets: parts.wallets,
+            webhooks: parts.webhooks,
+            clock: parts.clock,
+            pepper: parts.pepper,
+            settings,
+            pin_checks: Semaphore::new(PIN_CHECKS_AT_ONCE),
+            sending: TaskTracker::new(),
+            follow: Notify::new(),
+            deliver: Notify::new(),
+        })
+    }
+
+    /// The ledger, for plain reads.
+    #[must_use]
+    pub const fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// The keys, for their health.
+    #[must_use]
+    pub const fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// The present moment.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The policy.
+    #[must_use]
+    pub const fn policy(&self) -> &Policy {
+        &self.settings.policy
+    }
+
+    /// What the desk is set up with.
+    #[must_use]
+    pub const fn settings(&self) -> &DeskSettings {
+        &self.settings
+    }
+
+    /// Keyed hashes.
+    #[must_use]
+    pub const fn pepper(&self) -> &Pepper {
+        &self.pepper
+    }
+
+    /// Told when a job was put in.
+    #[must_use]
+    pub const fn follow_bell(&self) -> &Notify {
+        &self.follow
+    }
+
+    /// Told when the outbox has news.
+    #[must_use]
+    pub const fn delivery_bell(&self) -> &Notify {
+        &self.deliver
+    }
+
+    /// The wallet of a merchant.
+    #[must_use]
+    pub fn wallet(&self, merchant: &MerchantId, kind: WalletKind) -> Option<&Arc<dyn Wallet>> {
+        self.wallets.get(&(merchant.clone(), kind))
+    }
+
+    /// The wallets of a merchant, all or the one named.
+    fn wallets_of(&self, merchant: &MerchantId, kind: Option<WalletKind>) -> Vec<Arc<dyn Wallet>> {
+        let named = |of: WalletKind| kind.is_none_or(|kind| kind == of);
+        let mine = self.wallets.iter().filter(|((owner, of), _)| owner == merchant && named(*of));
+        mine.map(|(_, wallet)| Arc::clone(wallet)).collect()
+    }
+
+    /// An order as others see it.
+    #[must_use]
+    pub fn order_view(&self, order: &Order) -> OrderView {
+        let wallet = self.wallet(&order.merchant_id, order.wallet);
+        let until = wallet.and_then(|wallet| self.policy().refund_until(order, &wallet.capabilities()));
+        OrderView::of(order, until)
+    }
+
+    /// The wallet's own time, divided by the scale.
+    fn scaled(&self, wallets_time: Duration) -> SignedDuration {
+        SignedDuration::try_from(wallets_time / self.settings.time_scale.max(1)).unwrap_or(SignedDuration::MAX)
+    }
+
+    /// The pace of a wallet, a tenth added (contract §4 rule 8).
+    fn pace(&self, wallet: &Capabilities) -> Pace {
+        let timeout = SignedDuration::try_from(self.settings.wallet_timeout).unwrap_or(SignedDuration::MAX);
+        Pace {
+            between: self.scaled(wallet.pace + wallet.pace / 10),
+            waits_while_unknown: wallet.waits_while_unknown,
+            send_lease: timeout + SEND_LEASE_MARGIN,
+        }
+    }
+
+    /// Where a wallet shall notify about refunds of a merchant.
+    fn notify_url(&self, merchant: &MerchantId, wallet: WalletKind) -> Option<String> {
+        match wallet {
+            WalletKind::Wechat => Some(format!("{}/notify/wechat/{merchant}", self.settings.public_url)),
+            // Alipay notifies the payment's own address, which is not ours to name (alipay §9)
+            _ => None,
+        }
+    }
+
+    /// Waits until no send is under way any more.
+    pub async fn finish_sending(&self) {
+        self.sending.close();
+        self.sending.wait().await;
+    }
+}

@@ -1,0 +1,126 @@
+//! One signed call, and what its answer is worth. Nothing here fails: what can't be learnt or written now, the
+//! follow-up job asks after.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use scanback_wallet::{Asked, Doubt, DoubtKind, Hold, HoldReason, Outcome, RecordStatus, Rejection, Wallet};
+
+use super::Desk;
+use crate::{
+    domain::{
+        actor::Actor,
+        idempotency::IdempotencyKey,
+        refund::{Evidence, Failure, Judgement, Refund, SoleRefusal},
+    },
+    ledger::{ClaimedSend, LedgerError, News, RecordRequest},
+};
+
+/// Waits between looks at a refund of unknown outcome, after the first; the last one repeats. The wallet's own time.
+const UNKNOWN_LADDER_S: [u64; 7] = [2, 5, 10, 30, 60, 300, 1800];
+/// Waits between looks at a refund that the wallet works on (wechat-pay §10); the last one repeats.
+const PENDING_LADDER_S: [u64; 10] = [60, 60, 60, 60, 60, 300, 600, 1200, 1800, 3600];
+/// Waits before a refund is sent again that the merchant's balance could not pay; the last one repeats.
+const BALANCE_LADDER_S: [u64; 4] = [60, 300, 600, 1800];
+/// Never sooner than this after the last look, whatever the time scale.
+const SHORTEST_WAIT: SignedDuration = SignedDuration::from_millis(200);
+
+impl Desk {
+    /// Sends a refund once and writes down what came of it. `answers` is the key whose first answer this is.
+    /// # Errors
+    /// [`LedgerError`] where it couldn't be written: the job is due when the lease ends, and asks.
+    pub(super) async fn send_and_record(
+        &self,
+        wallet: &Arc<dyn Wallet>,
+        send: ClaimedSend,
+        attempts: u32,
+        answers: Option<IdempotencyKey>,
+    ) -> Result<Refund, LedgerError> {
+        let outcome = wallet.refund(send.call()).await;
+        let news = self.weigh(wallet, &send, outcome).await;
+        let request = RecordRequest {
+            refund_id: send.refund_id(),
+            look_again_at: self.look_again(wallet, &news, attempts),
+            news,
+            by: Actor::Wallet,
+            fence: Some(send.fence()),
+            pace: self.pace(&wallet.capabilities()),
+            answers,
+        };
+        let recorded = self.ledger.record(request, self.now()).await?;
+        self.follow.notify_one();
+        self.deliver.notify_one();
+        Ok(recorded.into_refund())
+    }
+
+    /// What an answer is worth (contract §4 rules 4 and 5).
+    async fn weigh(&self, wallet: &Arc<dyn Wallet>, send: &ClaimedSend, outcome: Outcome) -> News {
+        count(wallet, &outcome);
+        let rejection = match outcome {
+            Outcome::Done(record) | Outcome::Pending(record) => return News::Record(record),
+            Outcome::Held(hold) => return News::Held(hold),
+            Outcome::Unknown(doubt) => return News::Nothing(Some(doubt)),
+            Outcome::Rejected(rejection) => rejection,
+        };
+        let evidence = Evidence { sends: send.sends(), absent: None, pace_kept: send.pace_kept() };
+        match SoleRefusal::judge(&rejection, evidence) {
+            Judgement::AskFirst => match wallet.query_refund(send.call()).await {
+                Asked::Found(record) => News::Record(record),
+                Asked::Unknown(doubt) => News::Nothing(Some(doubt)),
+                Asked::NotKnown => {
+                    let evidence = Evidence { absent: Some(true), ..evidence };
+                    judged(SoleRefusal::judge(&rejection, evidence), rejection)
+                }
+            },
+            judgement => judged(judgement, rejection),
+        }
+    }
+
+    /// When to look after a refund again, by what was learnt and how often it was looked after.
+    pub(super) fn look_again(&self, wallet: &Arc<dyn Wallet>, news: &News, attempts: u32) -> Timestamp {
+        let capabilities = wallet.capabilities();
+        let rung = |ladder: &[u64]| {
+            let index = usize::try_from(attempts).unwrap_or(usize::MAX).min(ladder.len() - 1);
+            self.scaled(std::time::Duration::from_secs(ladder[index]))
+        };
+        let wait = match news {
+            // half a second more than the wallet takes: its notification should come first
+            News::Record(record) if record.status == RecordStatus::Taken && attempts == 0 => {
+                self.scaled(capabilities.settles_within) + SignedDuration::from_millis(500)
+            }
+            News::Record(_) => rung(&PENDING_LADDER_S),
+            News::Held(Hold { reason: HoldReason::TooSoon, .. }) => self.pace(&capabilities).between,
+            News::Held(Hold { reason: HoldReason::MerchantBalanceLow, .. }) => rung(&BALANCE_LADDER_S),
+            News::Nothing(_) => rung(&UNKNOWN_LADDER_S).max(self.scaled(capabilities.ask_after)),
+            News::Refused(..) => SignedDuration::ZERO,
+        };
+        self.now().checked_add(wait.max(SHORTEST_WAIT)).unwrap_or(Timestamp::MAX)
+    }
+}
+
+fn judged(judgement: Judgement, rejection: Rejection) -> News {
+    match judgement {
+        Judgement::Believed(proof) => {
+            News::Refused(proof, Failure { code: rejection.code, detail: rejection.detail })
+        }
+        Judgement::HeldForPace => News::Held(Hold { reason: HoldReason::TooSoon, detail: rejection.code }),
+        Judgement::AskFirst | Judgement::Worthless => News::Nothing(Some(Doubt::new(
+            DoubtKind::Inconclusive,
+            format!("refused with {}, which proves nothing about what was sent before", rejection.code),
+        ))),
+    }
+}
+
+fn count(wallet: &Arc<dyn Wallet>, outcome: &Outcome) {
+    let word = match outcome {
+        Outcome::Done(_) => "done",
+        Outcome::Pending(_) => "pending",
+        Outcome::Held(_) => "held",
+        Outcome::Rejected(_) => "rejected",
+        Outcome::Unknown(doubt) => doubt.kind.as_str(),
+    };
+    metrics::counter!("scanback_refund_calls_total", "wallet" => wallet.kind().as_str(), "outcome" => word).increment(1);
+    if let Outcome::Unknown(doubt) = outcome {
+        tracing::warn!(wallet = %wallet.kind(), %doubt, "the outcome of a refund call is unknown; it is asked after");
+    }
+}
