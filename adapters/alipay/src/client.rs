@@ -104,7 +104,7 @@ mod tests {
     use std::time::Duration;
 
     use reqwest::redirect::Policy;
-    use scanback_wallet::{Outcome, SystemClock, Wallet as _};
+    use scanback_wallet::{Asked, Currency, Money, OrderNumber, Outcome, SystemClock, Wallet as _};
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
         net::{TcpListener, TcpStream},
@@ -239,5 +239,48 @@ mod tests {
             Outcome::Unknown(doubt) => assert_eq!(doubt.kind, DoubtKind::Unreachable, "{doubt}"),
             other => panic!("{other:?}"),
         }
+    }
+
+    #[tokio::test]
+    async fn both_queries_are_answered_over_the_wire() {
+        let order = r#"{"code":"10000","out_trade_no":"T20250101000001","trade_status":"TRADE_SUCCESS","total_amount":"50.00"}"#;
+        let (url, server, received) =
+            gateway(http("200 OK", &fixtures::answer("alipay_trade_query_response", order))).await;
+        let call = fixtures::refund_call();
+        let found =
+            alipay(&url).query_order(&OrderNumber::OrderNo(call.order.order_no.clone())).await.unwrap().unwrap();
+        assert_eq!((found.order_no, found.amount), (call.order.order_no.clone(), Some(call.total)));
+        assert!(received.lock().unwrap()[0].contains("method=alipay.trade.query&"));
+        server.abort();
+
+        let node = r#"{"code":"10000","msg":"Success"}"#;
+        let answer = fixtures::answer("alipay_trade_fastpay_refund_query_response", node);
+        let (url, server, received) = gateway(http("200 OK", &answer)).await;
+        assert_eq!(alipay(&url).query_refund(&call).await, Asked::NotKnown);
+        assert!(received.lock().unwrap()[0].contains("method=alipay.trade.fastpay.refund.query&"));
+        // the same answer to another question is no answer
+        assert!(
+            matches!(alipay(&url).refund(&call).await, Outcome::Unknown(doubt) if doubt.kind == DoubtKind::Unreadable)
+        );
+        server.abort();
+    }
+
+    #[tokio::test]
+    async fn an_amount_that_is_not_in_yuan_is_never_sent() {
+        let (url, server, received) = gateway(Then::Close).await;
+        let mut call = fixtures::refund_call();
+        call.amount = Money::new(2000, Currency::parse("USD").unwrap()).unwrap();
+        assert!(matches!(alipay(&url).refund(&call).await, Outcome::Rejected(_)));
+        assert!(received.lock().unwrap().is_empty());
+        server.abort();
+    }
+
+    #[tokio::test]
+    async fn a_notification_is_acknowledged_with_the_seven_letters() {
+        let alipay = alipay("https://openapi.alipay.com/gateway.do");
+        let taken = alipay.acknowledge(true);
+        assert_eq!((taken.status, taken.content_type, taken.body), (200, "text/plain", "success"));
+        let refused = alipay.acknowledge(false);
+        assert_eq!((refused.status, refused.body), (400, "fail"));
     }
 }

@@ -149,7 +149,16 @@ pub(crate) fn read_refund(call: &RefundCall, node: &str) -> Asked {
 fn found(call: &RefundCall, node: &str) -> Result<Asked, Doubt> {
     let answer: RefundAnswer = serde_json::from_str(node).map_err(|_| unreadable("no answer to a refund query"))?;
     match (answer.refund_status.as_deref(), answer.refund_amount.as_deref()) {
-        (None | Some(""), None | Some("")) => return Ok(Asked::NotKnown),
+        (None | Some(""), None | Some("")) => {
+            // Often nothing else is said. What is said must not speak of something else.
+            let other = |named: Option<&str>, ours: &str| named.is_some_and(|named| named != ours);
+            if other(answer.out_trade_no.as_deref(), call.order.order_no.as_str())
+                || other(answer.out_request_no.as_deref(), call.request_no.as_str())
+            {
+                return Err(unreadable("the answer speaks of another refund"));
+            }
+            return Ok(Asked::NotKnown);
+        }
         (Some("REFUND_SUCCESS"), _) => {}
         (None | Some(""), Some(_)) => {
             return Err(Doubt::new(DoubtKind::Inconclusive, "the answer has an amount and no refund_status"));
@@ -324,5 +333,9 @@ mod tests {
             assert_eq!(word, expected, "{to}");
         }
         assert_eq!(read_refund(&call, r#"{"code":"10000","msg":"Success"}"#), Asked::NotKnown);
+        for other in [r#""out_trade_no":"T2""#, r#""out_request_no":"R2""#] {
+            let asked = read_refund(&call, &format!(r#"{{"code":"10000",{other}}}"#));
+            assert!(matches!(asked, Asked::Unknown(_)), "{other}: {asked:?}");
+        }
     }
 }
