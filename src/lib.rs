@@ -1,1 +1,4 @@
 //! Scanback.
+
+pub mod domain;
+pub mod keys;
