@@ -2,4 +2,6 @@
 //! http → service → ledger → wallet.
 
 pub mod domain;
+pub mod keys;
 pub mod ledger;
+pub mod webhook;
