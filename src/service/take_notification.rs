@@ -1,0 +1,95 @@
+//! A wallet tells news of a refund. Believed only when it is provably the wallet's; what it proves goes the one way that
+//! all news goes, and a hint makes the follower ask sooner.
+
+use std::sync::Arc;
+
+use scanback_wallet::{Acknowledgement, MerchantId, NotGenuine, Notification, RecordStatus, Wallet, WalletKind};
+
+use super::{Desk, ServiceError};
+use crate::{
+    domain::{actor::Actor, refusal::Refusal},
+    ledger::{News, RecordRequest},
+};
+
+impl Desk {
+    /// Takes a notification and says what to answer: as received, or refused. A ledger that doesn't answer makes the
+    /// wallet send it again.
+    /// # Errors
+    /// [`Refusal::NotFound`] where the merchant has no account at this wallet.
+    pub async fn take_notification(
+        &self,
+        merchant: &MerchantId,
+        kind: WalletKind,
+        headers: &[(String, String)],
+        body: &[u8],
+    ) -> Result<Acknowledgement, ServiceError> {
+        let wallet = self.wallet(merchant, kind).cloned().ok_or(Refusal::NotFound)?;
+        let counted = |result: &'static str| {
+            metrics::counter!("scanback_notifications_total", "wallet" => kind.as_str(), "result" => result)
+                .increment(1);
+        };
+        let notification = match wallet.open_notification(headers, body).await {
+            Ok(notification) => notification,
+            Err(error) => {
+                counted(match error {
+                    NotGenuine::Unsigned | NotGenuine::BadSignature => "bad_signature",
+                    NotGenuine::Stale => "stale",
+                    NotGenuine::Unreadable(_) => "unreadable",
+                    NotGenuine::OtherAccount => "other_account",
+                });
+                tracing::warn!(wallet = %kind, merchant.id = %merchant, %error, "a notification was refused");
+                return Ok(wallet.acknowledge(false));
+            }
+        };
+        if let Err(error) = self.apply_notification(merchant, &wallet, notification).await {
+            counted("not_recorded");
+            tracing::error!(wallet = %kind, %error, "a notification could not be recorded; the wallet sends it again");
+            return Ok(wallet.acknowledge(false));
+        }
+        counted("taken");
+        Ok(wallet.acknowledge(true))
+    }
+
+    async fn apply_notification(
+        &self,
+        merchant: &MerchantId,
+        wallet: &Arc<dyn Wallet>,
+        notification: Notification,
+    ) -> Result<(), ServiceError> {
+        match notification {
+            Notification::Refund { order_no, record, .. } => {
+                let ours = self.ledger.refund_by_request_no(merchant, wallet.kind(), &record.request_no).await?;
+                // made elsewhere, or it speaks of other money than we asked for: it changes nothing of ours
+                let Some(refund) = ours.filter(|ours| ours.order_no == order_no && ours.amount == record.amount) else {
+                    tracing::info!(wallet = %wallet.kind(), "a genuine notification of a refund that is not ours");
+                    return Ok(());
+                };
+                let first_look = record.status == RecordStatus::Taken;
+                let news = News::Record(record);
+                let request = RecordRequest {
+                    refund_id: refund.refund_id,
+                    look_again_at: self.look_again(wallet, &news, u32::from(!first_look)),
+                    news,
+                    by: Actor::Wallet,
+                    fence: None,
+                    pace: self.pace(&wallet.capabilities()),
+                    answers: None,
+                };
+                self.ledger.record(request, self.now()).await?;
+                self.deliver.notify_one();
+                self.follow.notify_one(); // the order's turn may have come
+                Ok(())
+            }
+            Notification::Hint { request_no, .. } => {
+                let Some(request_no) = request_no else { return Ok(()) };
+                let ours = self.ledger.refund_by_request_no(merchant, wallet.kind(), &request_no).await?;
+                if let Some(refund) = ours.filter(|refund| !refund.state.is_final()) {
+                    self.ledger.hasten_follow_up(&refund.refund_id.to_string(), self.now()).await?;
+                    self.follow.notify_one();
+                }
+                Ok(())
+            }
+            Notification::Other { .. } => Ok(()),
+        }
+    }
+}
