@@ -1,1 +1,5 @@
 //! Scanback.
+
+pub mod cli;
+pub mod domain;
+pub mod scan;

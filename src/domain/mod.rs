@@ -1,0 +1,3 @@
+//! The rules, pure: no async, no clock, no I/O.
+
+pub mod code;
