@@ -1,6 +1,7 @@
 //! The rules, pure: no async, no clock, no I/O; time is an argument. Knows nothing of HTTP, SQL, Redis or a wallet.
 
 pub mod actor;
+pub mod code;
 pub mod idempotency;
 pub mod order;
 pub mod policy;

@@ -1,0 +1,294 @@
+//! `scanback decode`: what the service would read in files, without a ledger (contract §2).
+
+use std::{
+    fs::{self, File},
+    io::{self, BufRead, Read, Write},
+    path::{Path, PathBuf},
+};
+
+use image::{ImageFormat, Rgb, RgbImage};
+use scanback_wallet::WalletKind;
+use serde::Serialize;
+
+use crate::{
+    domain::code::{NoSubject, Subject, decide},
+    scan::{Limits, Reading, Stage, Symbol, Symbology, read_frame_by},
+};
+
+/// Nothing went wrong, also where nothing was found.
+pub const EXIT_OK: u8 = 0;
+/// At least one file could not be read as an image.
+pub const EXIT_UNREADABLE: u8 = 2;
+
+/// What to read, and how to say it.
+#[derive(Clone, Debug, clap::Args)]
+pub struct DecodeArgs {
+    /// One line of JSON a file
+    #[arg(long)]
+    pub json: bool,
+    /// Say what each stage did, and how long it took
+    #[arg(long)]
+    pub explain: bool,
+    /// Write the frame as a PNG with the corners drawn; of several files the last
+    #[arg(long, value_name = "OUT.png")]
+    pub annotate: Option<PathBuf>,
+    /// Pictures (JPEG, PNG, WebP); `-` reads file names from standard input, one a line
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+}
+
+/// One line of `--json`.
+#[derive(Serialize)]
+struct Line<'a> {
+    file: &'a str,
+    elapsed_us: u64,
+    symbols: Vec<SymbolOut<'a>>,
+    subject: SubjectOut,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    explain: Option<Explained>,
+}
+
+#[derive(Serialize)]
+struct SymbolOut<'a> {
+    symbology: Symbology,
+    text: &'a str,
+    corners: [[i32; 2]; 4],
+}
+
+/// `refusal` is what the service would answer where there is no subject.
+#[derive(Serialize)]
+struct SubjectOut {
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wallet: Option<WalletKind>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refusal: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct Explained {
+    width: u32,
+    height: u32,
+    unpacking_us: u64,
+    looking_us: u64,
+    stages: Vec<StageOut>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unread: Option<UnreadOut>,
+}
+
+#[derive(Serialize)]
+struct StageOut {
+    stage: Stage,
+    elapsed_us: u64,
+    read: usize,
+    damaged: usize,
+    empty: usize,
+    panicked: bool,
+}
+
+#[derive(Serialize)]
+struct UnreadOut {
+    reason: &'static str,
+    mean: u8,
+    contrast: u8,
+    blown: f32,
+    sharpness: f32,
+    finder_patterns: usize,
+}
+
+#[derive(Serialize)]
+struct Failed<'a> {
+    file: &'a str,
+    error: &'a str,
+}
+
+/// Reads every file and writes what is in it to `out`; names come from `names` where a file is `-`. Answers the exit code.
+///
+/// Texts are shown in full, payment codes too: the files are the caller's own.
+/// # Errors
+/// Only where `out` or `names` fails. A file that can't be read is said on `out`, and the others still run.
+pub fn run(args: &DecodeArgs, names: &mut dyn BufRead, out: &mut dyn Write) -> io::Result<u8> {
+    let mut exit = EXIT_OK;
+    for file in &args.files {
+        if file.as_os_str() == "-" {
+            let mut name = String::new();
+            while names.read_line(&mut name)? > 0 {
+                let listed = name.trim_end_matches(['\n', '\r']);
+                if !listed.is_empty() {
+                    exit = exit.max(one(args, Path::new(listed), out)?);
+                }
+                name.clear();
+            }
+        } else {
+            exit = exit.max(one(args, file, out)?);
+        }
+    }
+    Ok(exit)
+}
+
+fn one(args: &DecodeArgs, file: &Path, out: &mut dyn Write) -> io::Result<u8> {
+    let name = file.to_string_lossy();
+    match read(args, file) {
+        Ok(reading) if args.json => {
+            serde_json::to_writer(&mut *out, &line(&name, &reading, args.explain))?;
+            writeln!(out)?;
+        }
+        Ok(reading) => for_people(&name, &reading, args.explain, out)?,
+        Err(error) => {
+            if args.json {
+                serde_json::to_writer(&mut *out, &Failed { file: &name, error: &error })?;
+                writeln!(out)?;
+            } else {
+                writeln!(out, "{name}: {error}")?;
+            }
+            return Ok(EXIT_UNREADABLE);
+        }
+    }
+    Ok(EXIT_OK)
+}
+
+fn read(args: &DecodeArgs, file: &Path) -> Result<Reading, String> {
+    let limits = Limits::default();
+    let mut bytes = Vec::new();
+    // One byte more than allowed is enough to know that there are too many.
+    let most = u64::try_from(limits.max_bytes).unwrap_or(u64::MAX).saturating_add(1);
+    let opened = File::open(file).and_then(|open| open.take(most).read_to_end(&mut bytes));
+    opened.map_err(|error| format!("it can't be read: {error}"))?;
+    let (reading, luma) = read_frame_by(&bytes, &limits, &Stage::CHAIN).map_err(|error| error.to_string())?;
+    if let Some(to) = &args.annotate {
+        annotate(&luma, &reading.symbols, to).map_err(|error| format!("{} can't be written: {error}", to.display()))?;
+    }
+    Ok(reading)
+}
+
+fn line<'a>(file: &'a str, reading: &'a Reading, explain: bool) -> Line<'a> {
+    let symbol = |one: &'a Symbol| SymbolOut {
+        symbology: one.symbology,
+        text: one.text.expose(),
+        corners: one.corners,
+    };
+    Line {
+        file,
+        elapsed_us: micros(reading.elapsed()),
+        symbols: reading.symbols.iter().map(symbol).collect(),
+        subject: subject(reading),
+        explain: explain.then(|| explained(reading)),
+    }
+}
+
+/// What the frame is about as far as form alone says: without a ledger a number is `unknown`.
+fn subject(reading: &Reading) -> SubjectOut {
+    let known = |kind| SubjectOut { kind, wallet: None, refusal: None };
+    match decide(reading.texts().into_iter().map(|text| (text, None::<()>))) {
+        Ok(Subject::PaymentCode(code)) => SubjectOut { wallet: Some(code.wallet()), ..known("payment_code") },
+        Ok(Subject::Voucher(_)) => known("voucher"),
+        Ok(Subject::Known(()) | Subject::Number(_)) => known("unknown"),
+        Err(why @ (NoSubject::NoSymbol | NoSubject::NotRecognised | NoSubject::Ambiguous)) => {
+            SubjectOut { refusal: Some(why.code()), ..known("unknown") }
+        }
+    }
+}
+
+fn explained(reading: &Reading) -> Explained {
+    Explained {
+        width: reading.width,
+        height: reading.height,
+        unpacking_us: micros(reading.unpacking),
+        looking_us: micros(reading.looking),
+        stages: (reading.looks.iter())
+            .map(|look| StageOut {
+                stage: look.stage,
+                elapsed_us: micros(look.elapsed),
+                read: look.read,
+                damaged: look.damaged,
+                empty: look.empty,
+                panicked: look.panicked,
+            })
+            .collect(),
+        unread: reading.sight.map(|sight| UnreadOut {
+            reason: sight.reason.as_str(),
+            mean: sight.mean,
+            contrast: sight.contrast,
+            blown: sight.blown,
+            sharpness: sight.sharpness,
+            finder_patterns: sight.finder_patterns,
+        }),
+    }
+}
+
+fn for_people(file: &str, reading: &Reading, explain: bool, out: &mut dyn Write) -> io::Result<()> {
+    let subject = subject(reading);
+    let wallet = subject.wallet.map(|wallet| format!(" of {wallet}")).unwrap_or_default();
+    let refusal = subject.refusal.map(|code| format!(" ({code})")).unwrap_or_default();
+    writeln!(out, "{file}: {}{wallet}{refusal}, {} us", subject.kind, micros(reading.elapsed()))?;
+    for symbol in &reading.symbols {
+        let corners = symbol.corners.map(|[x, y]| format!("{x},{y}")).join(" ");
+        writeln!(out, "  {} {:?} at {corners}", symbol.symbology.as_str(), symbol.text.expose())?;
+    }
+    if !explain {
+        return Ok(());
+    }
+    let (width, height, unpacking) = (reading.width, reading.height, micros(reading.unpacking));
+    writeln!(out, "  unpacked {width} x {height} in {unpacking} us")?;
+    for look in &reading.looks {
+        let outcome = match (look.read, look.panicked) {
+            (_, true) => "panicked, and was stopped".to_owned(),
+            (0, false) => "nothing".to_owned(),
+            (read, false) => format!("{read} read"),
+        };
+        let damaged = if look.damaged > 0 { format!(", {} not to be corrected", look.damaged) } else { String::new() };
+        let empty = if look.empty > 0 { format!(", {} without text", look.empty) } else { String::new() };
+        writeln!(out, "  {}: {outcome}{damaged}{empty}, {} us", look.stage.as_str(), micros(look.elapsed))?;
+    }
+    if let Some(sight) = reading.sight {
+        writeln!(
+            out,
+            "  unread: {} (mean luma {}, contrast {}, blown out {:.1} %, sharpness {:.2}, finder patterns {})",
+            sight.reason.as_str(),
+            sight.mean,
+            sight.contrast,
+            sight.blown * 100.0,
+            sight.sharpness,
+            sight.finder_patterns
+        )?;
+    }
+    Ok(())
+}
+
+fn micros(time: std::time::Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// The frame in grey, each symbol's outline in red, its own top left in green.
+fn annotate(luma: &image::GrayImage, symbols: &[Symbol], to: &Path) -> Result<(), image::ImageError> {
+    const OUTLINE: Rgb<u8> = Rgb([230, 0, 0]);
+    const TOP_LEFT: Rgb<u8> = Rgb([0, 200, 0]);
+    let mut picture = RgbImage::new(luma.width(), luma.height());
+    for (to, from) in picture.pixels_mut().zip(luma.iter()) {
+        *to = Rgb([*from; 3]);
+    }
+    for symbol in symbols {
+        for (from, to) in [(0, 1), (1, 2), (2, 3), (3, 0)] {
+            draw_line(&mut picture, symbol.corners[from], symbol.corners[to], 1, OUTLINE);
+        }
+        draw_line(&mut picture, symbol.corners[0], symbol.corners[0], 4, TOP_LEFT);
+    }
+    let mut file = Vec::new();
+    picture.write_to(&mut io::Cursor::new(&mut file), ImageFormat::Png)?;
+    Ok(fs::write(to, file)?)
+}
+
+/// A line of squares `2 * half + 1` wide; what lies outside the picture is left out.
+fn draw_line(picture: &mut RgbImage, from: [i32; 2], to: [i32; 2], half: i32, colour: Rgb<u8>) {
+    let steps = (to[0] - from[0]).abs().max((to[1] - from[1]).abs()).clamp(1, 1 << 15);
+    for step in 0..=steps {
+        let along = f64::from(step) / f64::from(steps);
+        let at = [0, 1].map(|axis| (f64::from(from[axis]) + f64::from(to[axis] - from[axis]) * along).round() as i32);
+        for (x, y) in (-half..=half).flat_map(|dy| (-half..=half).map(move |dx| (at[0] + dx, at[1] + dy))) {
+            let inside = u32::try_from(x).ok().zip(u32::try_from(y).ok());
+            if let Some(pixel) = inside.and_then(|(x, y)| picture.get_pixel_mut_checked(x, y)) {
+                *pixel = colour;
+            }
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! Code 128 by rows: rxing decodes one row, this module chooses rows, follows a bar code up and down, and weighs what rows
+//! say against each other.
+
+use rxing::{
+    DecodeHints, RXingResult,
+    common::{BitArray, LineOrientation},
+    oned::{Code128Reader, OneDReader},
+};
+
+use super::{Corners, chain::Deadline};
+
+/// Bars of the shortest symbol: start, one character, check (three each) and stop (four).
+const FEWEST_EDGES: u32 = 26;
+
+/// Modules of a start or data pattern, and of the stop pattern with its last bar.
+const PATTERN_MODULES: f32 = 11.0;
+const STOP_MODULES: f32 = 13.0;
+
+/// How many lines of the picture are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Effort {
+    /// 31 rows, a 32nd of the height apart.
+    Quick,
+    /// Rows and, where no row says anything, columns, a 256th apart.
+    Harder,
+}
+
+/// One bar code: its text and where its bars are.
+pub(super) struct Bars {
+    pub(super) text: String,
+    pub(super) corners: Corners,
+    /// How many rows said so.
+    pub(super) rows: usize,
+}
+
+/// Something that has lines of black and white: a picture upright, or turned a quarter.
+pub(super) trait Lines {
+    /// The line `at` in `direction`, black being true.
+    fn line(&self, at: usize, direction: LineOrientation) -> Option<BitArray>;
+    /// Width and height.
+    fn size(&self) -> (usize, usize);
+}
+
+/// Where one row saw a whole symbol. `start` is the outer edge of the start pattern, `end` that of the stop pattern; a
+/// symbol upside down has its start to the right.
+#[derive(Clone, Copy)]
+struct Span {
+    row: usize,
+    start: f32,
+    end: f32,
+}
+
+impl Span {
+    fn left(self) -> f32 {
+        self.start.min(self.end)
+    }
+    fn right(self) -> f32 {
+        self.start.max(self.end)
+    }
+    fn overlaps(self, other: Self) -> bool {
+        self.left() < other.right() && other.left() < self.right()
+    }
+}
+
+/// All bar codes of the picture.
+pub(super) fn read(lines: &impl Lines, effort: Effort, deadline: Deadline) -> Vec<Bars> {
+    let upright = read_along(lines, LineOrientation::Row, effort, deadline);
+    if !upright.is_empty() || effort == Effort::Quick {
+        return upright;
+    }
+    read_along(lines, LineOrientation::Column, effort, deadline)
+}
+
+fn read_along(lines: &impl Lines, direction: LineOrientation, effort: Effort, deadline: Deadline) -> Vec<Bars> {
+    let (width, height) = lines.size();
+    let (length, count) = if direction == LineOrientation::Row { (width, height) } else { (height, width) };
+    let scan = Scan { lines, direction, length, count };
+    let step = (count >> if effort == Effort::Quick { 5 } else { 8 }).max(1);
+    let mut found: Vec<Found> = Vec::new();
+    for row in from_the_middle(count, step) {
+        if deadline.is_over() {
+            break;
+        }
+        scan.look_at(row, &mut found);
+    }
+    settle(found).into_iter().map(|one| one.into_bars(direction)).collect()
+}
+
+/// The middle line, then those `step` away on either side, then farther out: cameras are pointed at codes.
+fn from_the_middle(count: usize, step: usize) -> impl Iterator<Item = usize> {
+    let middle = count / 2;
+    let pairs = (1..).map(move |n| n * step).take_while(move |away| *away <= middle);
+    let around = pairs.flat_map(move |away| [middle.checked_sub(away), Some(middle + away)]);
+    std::iter::once(middle).chain(around.flatten()).filter(move |row| *row < count)
+}
+
+/// A text and the rows that said so, from the topmost to the lowest.
+struct Found {
+    text: String,
+    top: Span,
+    bottom: Span,
+    rows: usize,
+}
+
+impl Found {
+    fn covers(&self, row: usize) -> bool {
+        (self.top.row..=self.bottom.row).contains(&row)
+    }
+
+    /// The corners clockwise from the symbol's own top left: the side of its start pattern that is up when it reads from
+    /// left to right.
+    fn into_bars(self, direction: LineOrientation) -> Bars {
+        let (top, bottom) = (self.top, self.bottom);
+        let (above, below) = (top.row as f32, bottom.row as f32 + 1.0);
+        let upside_down = top.start > top.end;
+        let mut corners = if upside_down {
+            [(bottom.start, below), (bottom.end, below), (top.end, above), (top.start, above)]
+        } else {
+            [(top.start, above), (top.end, above), (bottom.end, below), (bottom.start, below)]
+        };
+        if direction == LineOrientation::Column {
+            // Reading columns mirrors the picture at its diagonal: swap the axes, and turn the order round again so that
+            // it stays clockwise with the start pattern first.
+            corners = corners.map(|(x, y)| (y, x));
+            corners = [corners[3], corners[2], corners[1], corners[0]];
+        }
+        Bars { text: self.text, corners: Corners(corners), rows: self.rows }
+    }
+}
+
+struct Scan<'a, L> {
+    lines: &'a L,
+    direction: LineOrientation,
+    length: usize,
+    count: usize,
+}
+
+impl<L: Lines> Scan<'_, L> {
+    /// Everything that one row says, left and right of what is known to be there.
+    fn look_at(&self, row: usize, found: &mut Vec<Found>) {
+        let Some(line) = self.lines.line(row, self.direction) else { return };
+        if edges(&line) < FEWEST_EDGES {
+            return;
+        }
+        let mut gaps = vec![(0, self.length)];
+        while let Some((from, to)) = gaps.pop() {
+            let known = found.iter().find(|one| one.covers(row) && within(one.top, one.bottom, from, to));
+            if let Some(one) = known {
+                let (left, right) = (one.top.left().min(one.bottom.left()), one.top.right().max(one.bottom.right()));
+                gaps.extend([(from, left.max(0.0) as usize), (right as usize, to)].into_iter().filter(wide_enough));
+                continue;
+            }
+            let Some((text, span)) = read_part(&line, row, from, to) else { continue };
+            gaps.extend([(from, span.left().max(0.0) as usize), (span.right() as usize, to)].into_iter().filter(wide_enough));
+            let mut new = Found { text, top: span, bottom: span, rows: 1 };
+            self.follow(&mut new);
+            match found.iter_mut().find(|old| old.text == new.text && old.top.overlaps(new.top)) {
+                Some(old) => {
+                    old.rows += new.rows;
+                    old.top = if new.top.row < old.top.row { new.top } else { old.top };
+                    old.bottom = if new.bottom.row > old.bottom.row { new.bottom } else { old.bottom };
+                }
+                None => found.push(new),
+            }
+        }
+    }
+
+    /// Follows the bars up and down: strides that double while rows still say the same, then halve to find the end.
+    fn follow(&self, found: &mut Found) {
+        for down in [false, true] {
+            let mut last = if down { found.bottom } else { found.top };
+            let (mut stride, mut growing) = (1, true);
+            while stride > 0 {
+                let next = if down { last.row.checked_add(stride) } else { last.row.checked_sub(stride) };
+                let seen = next.filter(|row| *row < self.count).and_then(|row| self.see(&found.text, row, last));
+                match seen {
+                    Some(span) => {
+                        last = span;
+                        found.rows += 1;
+                        stride = if growing { stride * 2 } else { stride / 2 };
+                    }
+                    None => {
+                        growing = false;
+                        stride = if stride > self.count / 128 { stride / 2 } else { 0 };
+                    }
+                }
+            }
+            *(if down { &mut found.bottom } else { &mut found.top }) = last;
+        }
+    }
+
+    /// Whether `row` says `text` near where `last` saw it; only that part of the row is read.
+    fn see(&self, text: &str, row: usize, last: Span) -> Option<Span> {
+        let line = self.lines.line(row, self.direction)?;
+        let shift = row.abs_diff(last.row) as f32; // bars may lean by 45 degrees
+        let margin = (last.right() - last.left()) * 0.2 + 12.0 + shift;
+        let from = (last.left() - margin).max(0.0) as usize;
+        let to = ((last.right() + margin) as usize).min(self.length);
+        read_part(&line, row, from, to).filter(|(seen, _)| seen == text).map(|(_, span)| span)
+    }
+}
+
+fn within(top: Span, bottom: Span, from: usize, to: usize) -> bool {
+    let middle = (top.left() + top.right() + bottom.left() + bottom.right()) / 4.0;
+    (from as f32..to as f32).contains(&middle)
+}
+
+/// 46 modules are the shortest symbol; less than as many pixels can't be one.
+fn wide_enough(gap: &(usize, usize)) -> bool {
+    gap.1.saturating_sub(gap.0) >= 46
+}
+
+/// What rows said, weighed. The check of Code 128 is one digit of 103, so a row that reads garbage may pass it: where two
+/// texts claim the same bars, the one that more rows said stands, and with as many rows for either, neither does.
+fn settle(mut found: Vec<Found>) -> Vec<Found> {
+    found.sort_by_key(|one| std::cmp::Reverse(one.rows));
+    let mut settled: Vec<(Found, bool)> = Vec::new();
+    for one in found {
+        let rival = settled.iter_mut().find(|(other, _)| {
+            other.top.overlaps(one.top) && other.top.row <= one.bottom.row && one.top.row <= other.bottom.row
+        });
+        match rival {
+            Some((other, doubtful)) if other.rows == one.rows => *doubtful = true,
+            Some(_) => {}
+            None => settled.push((one, false)),
+        }
+    }
+    settled.into_iter().filter(|(_, doubtful)| !doubtful).map(|(one, _)| one).collect()
+}
+
+fn edges(line: &BitArray) -> u32 {
+    line.getBitArray().iter().map(|word| (word ^ (word >> 1)).count_ones()).sum()
+}
+
+/// The first symbol in pixels `from..to` of a row, read from left to right, else from right to left.
+fn read_part(line: &BitArray, row: usize, from: usize, to: usize) -> Option<(String, Span)> {
+    let part = part_of(line, from, to);
+    let hints = DecodeHints::default();
+    if let Ok(read) = Code128Reader.decode_row(row as u32, &part, &hints) {
+        let (text, start, end) = outer_edges(&read)?;
+        return Some((text, Span { row, start: from as f32 + start, end: from as f32 + end }));
+    }
+    let mut backwards = part;
+    backwards.reverse();
+    let read = Code128Reader.decode_row(row as u32, &backwards, &hints).ok()?;
+    let (text, start, end) = outer_edges(&read)?;
+    Some((text, Span { row, start: to as f32 - start, end: to as f32 - end }))
+}
+
+fn part_of(line: &BitArray, from: usize, to: usize) -> BitArray {
+    if from == 0 && to >= line.get_size() {
+        return line.clone();
+    }
+    let mut part = BitArray::with_size(to.saturating_sub(from));
+    for at in from..to {
+        if line.get(at) {
+            part.set(at - from);
+        }
+    }
+    part
+}
+
+/// The text and the outer edges. rxing points at the middles of the start pattern and of the stop pattern without its last
+/// bar; between them lie whole patterns, which gives the width of a module.
+fn outer_edges(read: &RXingResult) -> Option<(String, f32, f32)> {
+    let [first, last] = read.getPoints() else { return None };
+    let patterns = read.getRawBytes().len().checked_sub(1)?.max(1) as f32;
+    let module = (last.x - first.x) / (patterns * PATTERN_MODULES);
+    let start = first.x - module * PATTERN_MODULES / 2.0;
+    let end = last.x + module * (STOP_MODULES - PATTERN_MODULES / 2.0);
+    (!read.getText().is_empty()).then(|| (read.getText().to_owned(), start, end))
+}

@@ -1,0 +1,205 @@
+//! From a camera's bytes to the texts of the codes in it: QR Code and Code 128. Pure and synchronous: [`read_frame`] uses
+//! one core for as long as its budget; [`ScanPool`] keeps that off the async threads.
+//!
+//! `picture` checks the limits and unpacks; `chain` runs the decoders `qr` and `code128`; `sight` measures why nothing was
+//! read. What a text means is not decided here: see [`crate::domain::code`].
+
+mod chain;
+mod code128;
+mod guard;
+mod picture;
+mod pool;
+mod qr;
+mod sight;
+
+use std::time::{Duration, Instant};
+
+use image::GrayImage;
+use serde::Serialize;
+
+pub use self::{
+    chain::{Look, Stage},
+    pool::{ScanError, ScanPool},
+    sight::{Sight, Unread},
+};
+use crate::domain::code::ScannedText;
+
+/// What a frame may cost. All but the budget are checked before a pixel is unpacked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of the file.
+    pub max_bytes: usize,
+    /// Pixels of the picture.
+    pub max_pixels: u64,
+    /// Pixels of its longer side.
+    pub max_side: u32,
+    /// How long the decoders may look, unpacking not counted. It is asked between stages and between codes: a look that has
+    /// begun ends. 300 ms lose half a point of the decode rate at most (scanning notes).
+    pub budget: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_bytes: 8 << 20, max_pixels: 12_000_000, max_side: 8192, budget: Duration::from_millis(300) }
+    }
+}
+
+/// The kind of a code (contract §2: `qr_code`, `code_128`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+pub enum Symbology {
+    /// QR Code.
+    #[serde(rename = "qr_code")]
+    QrCode,
+    /// Code 128.
+    #[serde(rename = "code_128")]
+    Code128,
+}
+
+impl Symbology {
+    /// The word of the contract.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::QrCode => "qr_code",
+            Self::Code128 => "code_128",
+        }
+    }
+}
+
+/// One code found in a frame.
+#[derive(Clone, Debug)]
+pub struct Symbol {
+    /// Its kind.
+    pub symbology: Symbology,
+    /// Its text, never empty.
+    pub text: ScannedText,
+    /// Its corners `[x, y]` clockwise from its own top left, in pixels of the picture as displayed. A code at the border may
+    /// have corners outside. Of bars: as far up and down as rows could be read.
+    pub corners: [[i32; 2]; 4],
+    /// The stage that read it.
+    pub stage: Stage,
+}
+
+/// Corners with fractions, as decoders give them.
+pub(crate) struct Corners(pub(crate) [(f32, f32); 4]);
+
+impl Corners {
+    fn to_pixels(&self) -> [[i32; 2]; 4] {
+        self.0.map(|(x, y)| [x.round() as i32, y.round() as i32])
+    }
+}
+
+/// What a frame said.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    /// The codes, each place once. Empty where nothing was read: then [`Self::sight`] says what was measured.
+    pub symbols: Vec<Symbol>,
+    /// Width in pixels, as displayed.
+    pub width: u32,
+    /// Height in pixels, as displayed.
+    pub height: u32,
+    /// How long unpacking took.
+    pub unpacking: Duration,
+    /// How long the decoders looked.
+    pub looking: Duration,
+    /// Each stage that had its turn.
+    pub looks: Vec<Look>,
+    /// Measured only where nothing was read.
+    pub sight: Option<Sight>,
+}
+
+impl Reading {
+    /// From bytes to answer.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.unpacking + self.looking
+    }
+
+    /// The texts, each once.
+    #[must_use]
+    pub fn texts(&self) -> Vec<ScannedText> {
+        crate::domain::code::distinct(self.symbols.iter().map(|symbol| symbol.text.clone()))
+    }
+}
+
+/// Why a frame was not looked at. Each names the cause and the way out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    /// Not one of the three kinds of picture.
+    #[error("the frame is not an image that can be read ({found}): send a JPEG, PNG or WebP")]
+    NotAnImage {
+        /// What it is, if that is known.
+        found: &'static str,
+    },
+    /// The file is too large.
+    #[error("the frame has {bytes} bytes, at most {max} are taken: send a smaller picture or compress it more")]
+    TooManyBytes {
+        /// Bytes sent.
+        bytes: usize,
+        /// Bytes allowed.
+        max: usize,
+    },
+    /// The picture says that it is too large; it was not unpacked.
+    #[error(
+        "the frame has {width} x {height} pixels, at most {max_pixels} in all and {max_side} a side are taken: send a \
+         smaller picture"
+    )]
+    TooManyPixels {
+        /// Width by its header.
+        width: usize,
+        /// Height by its header.
+        height: usize,
+        /// Pixels allowed a side.
+        max_side: u32,
+        /// Pixels allowed.
+        max_pixels: u64,
+    },
+    /// It begins like an image and can't be unpacked.
+    #[error("the frame is damaged ({why}): send it again")]
+    Damaged {
+        /// What its decoder says.
+        why: String,
+    },
+}
+
+impl FrameError {
+    /// The code of contract §3: `frame_too_large` for a limit, else `frame_unreadable`.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::TooManyBytes { .. } | Self::TooManyPixels { .. } => "frame_too_large",
+            Self::NotAnImage { .. } | Self::Damaged { .. } => "frame_unreadable",
+        }
+    }
+}
+
+/// Reads all codes in a frame. Pure, and busy for up to tens of milliseconds: off the async threads, see [`ScanPool`].
+///
+/// That nothing was read is no error here: the answer says what was measured.
+/// # Errors
+/// [`FrameError`] where the bytes are no picture that may be unpacked.
+pub fn read_frame(bytes: &[u8], limits: &Limits) -> Result<Reading, FrameError> {
+    read_frame_by(bytes, limits, &Stage::CHAIN).map(|(reading, _)| reading)
+}
+
+/// [`read_frame`] by stages of one's own choice, and the pixels that were looked at.
+/// # Errors
+/// As [`read_frame`].
+pub fn read_frame_by(bytes: &[u8], limits: &Limits, stages: &[Stage]) -> Result<(Reading, GrayImage), FrameError> {
+    let began = Instant::now();
+    let luma = picture::unpack(bytes, limits)?;
+    let unpacking = began.elapsed();
+    let (readings, stage, looks) = chain::run(&luma, stages, chain::Deadline::after(limits.budget));
+    let mut symbols: Vec<Symbol> = Vec::new();
+    for reading in readings {
+        let (Some(text), Some(stage)) = (ScannedText::new(reading.text), stage) else { continue };
+        symbols.push(Symbol { symbology: reading.symbology, text, corners: reading.corners.to_pixels(), stage });
+    }
+    let sight = symbols.is_empty().then(|| Sight::of(&luma));
+    let looking = began.elapsed() - unpacking;
+    let (width, height) = luma.dimensions();
+    Ok((Reading { symbols, width, height, unpacking, looking, looks, sight }, luma))
+}
+
+#[cfg(test)]
+mod tests;
