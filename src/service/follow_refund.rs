@@ -29,7 +29,7 @@ impl Desk {
         let Some(wallet) = self.wallet(&refund.merchant_id, refund.wallet).cloned() else {
             // a merchant that was taken out of the configuration: nothing is lost, somebody must put it back
             tracing::error!(refund.id = %id, wallet = %refund.wallet, "no account is configured for a refund that is open");
-            return Ok(self.postpone(job, &News::Nothing(None), None).await?);
+            return self.postpone(job, &News::Nothing(None), None).await;
         };
         match refund.state {
             RefundState::Submitting if refund.sends == 0 || refund.not_before.is_some() => {
@@ -70,7 +70,7 @@ impl Desk {
                 Ok(())
             }
             SendTurn::NotBefore(at) => Ok(self.ledger.postpone_follow_up(&job.key, at, None).await?),
-            SendTurn::NotNow => Ok(self.postpone(job, &News::Nothing(None), Some(wallet)).await?),
+            SendTurn::NotNow => self.postpone(job, &News::Nothing(None), Some(wallet)).await,
         }
     }
 

@@ -1,0 +1,195 @@
+//! The settings as they are written down. What isn't named here is refused.
+
+use secrecy::SecretString;
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[derive(Default)]
+pub(super) struct Raw {
+    pub(super) http: Http,
+    pub(super) database: Database,
+    pub(super) redis: Redis,
+    pub(super) secrets: Secrets,
+    pub(super) wallet: Wallet,
+    pub(super) webhook: Webhook,
+    pub(super) policy: Policy,
+    pub(super) limits: Limits,
+    pub(super) merchant: Vec<Merchant>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Http {
+    pub(super) listen: String,
+    pub(super) metrics_listen: Option<String>,
+    pub(super) public_url: Option<String>,
+    pub(super) workers: Option<usize>,
+    pub(super) answer_within_ms: u64,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:8080".into(),
+            metrics_listen: None,
+            public_url: None,
+            workers: None,
+            answer_within_ms: 8000,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Database {
+    pub(super) url: SecretString,
+    pub(super) max_connections: u32,
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self { url: SecretString::from("sqlite:scanback.sqlite"), max_connections: 16 }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Redis {
+    pub(super) url: Option<SecretString>,
+    pub(super) key_lease_ms: u64,
+    pub(super) key_ttl_s: u64,
+}
+
+impl Default for Redis {
+    fn default() -> Self {
+        Self { url: None, key_lease_ms: 30_000, key_ttl_s: 172_800 }
+    }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Secrets {
+    pub(super) pepper: Option<SecretString>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Wallet {
+    pub(super) time_scale: u32,
+    pub(super) connect_timeout_ms: u64,
+    pub(super) timeout_ms: u64,
+}
+
+impl Default for Wallet {
+    fn default() -> Self {
+        Self { time_scale: 1, connect_timeout_ms: 3_000, timeout_ms: 10_000 }
+    }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Webhook {
+    pub(super) allow_private: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Policy {
+    pub(super) operator: String,
+    pub(super) require_note: bool,
+    pub(super) scan_max_age_s: u32,
+    pub(super) refund_window_days: u32,
+    pub(super) partial_refunds: bool,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        let policy = crate::domain::policy::Policy::default();
+        Self {
+            operator: "terminal".into(),
+            require_note: policy.require_note,
+            scan_max_age_s: policy.scan_max_age_s,
+            refund_window_days: policy.refund_window_days,
+            partial_refunds: policy.partial_refunds,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Limits {
+    pub(super) requests_per_second: u32,
+    pub(super) max_frame_bytes: Option<usize>,
+    pub(super) max_frame_pixels: Option<u64>,
+    pub(super) scan_budget_ms: Option<u64>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { requests_per_second: 50, max_frame_bytes: None, max_frame_pixels: None, scan_budget_ms: None }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Merchant {
+    pub(super) id: String,
+    #[serde(default)]
+    pub(super) name: Option<String>,
+    #[serde(default)]
+    pub(super) wechat: Option<Wechat>,
+    #[serde(default)]
+    pub(super) alipay: Option<Alipay>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wechat {
+    #[serde(default = "wechat_host")]
+    pub(super) base_url: String,
+    pub(super) mchid: String,
+    #[serde(default)]
+    pub(super) appid: Option<String>,
+    pub(super) merchant_key_file: String,
+    #[serde(default)]
+    pub(super) merchant_cert_file: Option<String>,
+    #[serde(default)]
+    pub(super) merchant_serial: Option<String>,
+    #[serde(default)]
+    pub(super) platform_cert_file: Option<String>,
+    #[serde(default)]
+    pub(super) platform_public_key_file: Option<String>,
+    #[serde(default)]
+    pub(super) platform_public_key_id: Option<String>,
+    pub(super) apiv3_key: SecretString,
+}
+
+fn wechat_host() -> String {
+    scanback_wechat::MAIN_HOST.to_owned()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Alipay {
+    #[serde(default = "alipay_gateway")]
+    pub(super) gateway_url: String,
+    pub(super) app_id: String,
+    #[serde(default)]
+    pub(super) seller_id: Option<String>,
+    pub(super) app_private_key_file: String,
+    #[serde(default)]
+    pub(super) alipay_public_key_file: Option<String>,
+    #[serde(default)]
+    pub(super) app_cert_file: Option<String>,
+    #[serde(default)]
+    pub(super) alipay_cert_file: Option<String>,
+    #[serde(default)]
+    pub(super) alipay_root_cert_file: Option<String>,
+    #[serde(default)]
+    pub(super) refund_window_days: Option<u32>,
+}
+
+fn alipay_gateway() -> String {
+    "https://openapi.alipay.com/gateway.do".to_owned()
+}
