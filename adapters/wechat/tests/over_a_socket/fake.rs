@@ -86,6 +86,8 @@ pub(crate) enum Reply {
     Silence,
     /// Reads the request and hangs up.
     Close,
+    /// Reads the request and resets the connection.
+    Reset,
     /// Promises more than it sends, and hangs up.
     Half,
     /// Promises more than it sends, and keeps the line open.
@@ -150,6 +152,7 @@ impl Reply {
             Self::Raw(raw) => raw.lines().next().unwrap_or_default().to_owned(),
             Self::Silence => "silence".to_owned(),
             Self::Close => "close".to_owned(),
+            Self::Reset => "reset".to_owned(),
             Self::Half => "half".to_owned(),
             Self::HalfThenSilence => "half, then silence".to_owned(),
         }
@@ -290,11 +293,14 @@ async fn read(stream: &mut TcpStream) -> Option<Seen> {
 async fn answer(stream: &mut TcpStream, reply: &Reply) {
     let bytes = match reply {
         Reply::Raw(raw) => raw,
-        Reply::Silence | Reply::Close => "",
+        Reply::Silence | Reply::Close | Reply::Reset => "",
         Reply::Half | Reply::HalfThenSilence => HALF,
     };
     // The client may hang up first, as it does on an answer that is too large.
     let _ = stream.write_all(bytes.as_bytes()).await;
+    if matches!(reply, Reply::Reset) {
+        stream.set_zero_linger().unwrap(); // dropping it then sends RST
+    }
     if matches!(reply, Reply::Silence | Reply::HalfThenSilence) {
         tokio::time::sleep(PATIENCE).await;
     }

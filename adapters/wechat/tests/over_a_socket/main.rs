@@ -80,6 +80,7 @@ async fn each_broken_exchange_is_the_doubt_that_it_is() {
     for (reply, expected) in [
         (Reply::Silence, DoubtKind::TimedOut),
         (Reply::Close, DoubtKind::Broken),
+        (Reply::Reset, DoubtKind::Broken),
         (Reply::Half, DoubtKind::Broken),
         (Reply::HalfThenSilence, DoubtKind::TimedOut),
         (Reply::Raw("no HTTP at all\r\n\r\n".into()), DoubtKind::Broken),
