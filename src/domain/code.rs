@@ -126,7 +126,8 @@ impl ScannedForm {
 
 /// A number that a wallet may know: 6 to 64 of digits, letters, `_ - | *`. Sources: wechat-pay §18 (6–32), alipay §8 (64).
 fn wallet_number(text: &str) -> Option<OrderNo> {
-    let fits = text.len() >= 6 && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'|' | b'*'));
+    let fits =
+        text.len() >= 6 && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'|' | b'*'));
     fits.then(|| OrderNo::parse(text).ok())?
 }
 
@@ -199,7 +200,9 @@ pub fn distinct(texts: impl IntoIterator<Item = ScannedText>) -> Vec<ScannedText
 /// one and the same order are one: a bill page shows two of them.
 /// # Errors
 /// [`NoSubject`]: nothing read, nothing recognised, or two that differ.
-pub fn decide<O: PartialEq>(answers: impl IntoIterator<Item = (ScannedText, Option<O>)>) -> Result<Subject<O>, NoSubject> {
+pub fn decide<O: PartialEq>(
+    answers: impl IntoIterator<Item = (ScannedText, Option<O>)>,
+) -> Result<Subject<O>, NoSubject> {
     let mut nothing = NoSubject::NoSymbol;
     let mut subject: Option<Subject<O>> = None;
     for (text, in_ledger) in answers {

@@ -1,21 +1,29 @@
 //! The chain of decoders, as data: quick and likely first. The first stage that reads something ends it, and a stage reads
 //! every code that it can. Order and worth of the stages: scanning notes, "The chains" (A, without its ladder).
 
-use std::time::{Duration, Instant};
+use std::{
+    cell::OnceCell,
+    time::{Duration, Instant},
+};
 
 use image::GrayImage;
 use rxing::{
     Binarizer, Luma8Source,
-    common::{BitArray, HybridBinarizer, LineOrientation},
+    common::{BitArray, BitMatrix, GlobalHistogramBinarizer, LineOrientation},
 };
 use serde::Serialize;
 
 use super::{
     Corners, Symbology,
-    code128::{self, Effort, Lines},
+    black::black_and_white,
+    code128::{self, Bars, Effort, Lines},
     guard::guarded,
     qr::{self, Square},
 };
+
+/// Rows that must agree on bars read with local thresholds: those make patterns out of noise, and the check of Code 128 is
+/// one digit of 103 (scanning notes, "Safety").
+const FEWEST_LOCAL_ROWS: usize = 2;
 
 /// When to stop. It is asked between stages, rows and codes: one decoder's look at one code can't be interrupted.
 #[derive(Clone, Copy)]
@@ -37,7 +45,7 @@ impl Deadline {
 pub enum Stage {
     /// rxing, quick: 31 rows for bars, some rows for squares.
     Rxing,
-    /// rxing with more rows, and columns.
+    /// rxing with more rows, and columns; for bars also with local thresholds.
     RxingHarder,
     /// rqrr: squares only.
     Rqrr,
@@ -93,6 +101,16 @@ pub(super) struct Reading {
     pub(super) corners: Corners,
 }
 
+impl Reading {
+    fn of_square(one: Square) -> Self {
+        Self { symbology: Symbology::QrCode, text: one.text, corners: one.corners }
+    }
+
+    fn of_bars(one: Bars) -> Self {
+        Self { symbology: Symbology::Code128, text: one.text, corners: one.corners }
+    }
+}
+
 /// Runs `stages` until one reads something or the time is over. Every look is kept, for those who ask why.
 pub(super) fn run(luma: &GrayImage, stages: &[Stage], deadline: Deadline) -> (Vec<Reading>, Option<Stage>, Vec<Look>) {
     let upright = View::of(luma);
@@ -124,43 +142,73 @@ pub(super) fn run(luma: &GrayImage, stages: &[Stage], deadline: Deadline) -> (Ve
 }
 
 fn look(stage: Stage, view: &View<'_>, deadline: Deadline) -> (Vec<Reading>, usize) {
-    let (squares, bars) = match stage {
-        Stage::Rxing => (view.squares(false, deadline), code128::read(view, Effort::Quick, deadline)),
-        Stage::RxingHarder | Stage::InvertedRxingHarder => {
-            (view.squares(true, deadline), code128::read(view, Effort::Harder, deadline))
+    let harder = match stage {
+        Stage::Rqrr | Stage::InvertedRqrr => {
+            let seen = qr::by_rqrr(view.luma);
+            return (seen.read.into_iter().map(Reading::of_square).collect(), seen.damaged);
         }
-        Stage::Rqrr | Stage::InvertedRqrr => (qr::by_rqrr(view.luma), Vec::new()),
+        Stage::Rxing => false,
+        Stage::RxingHarder | Stage::InvertedRxingHarder => true,
     };
-    let square = |Square { text, corners }| Reading { symbology: Symbology::QrCode, text, corners };
-    let bar = |one: code128::Bars| Reading { symbology: Symbology::Code128, text: one.text, corners: one.corners };
-    (squares.read.into_iter().map(square).chain(bars.into_iter().map(bar)).collect(), squares.damaged)
+    let mut bars = code128::read(view, if harder { Effort::Harder } else { Effort::Quick }, deadline);
+    if harder && bars.is_empty() {
+        let local = view.black_and_white().map(|matrix| code128::read(&Local(matrix), Effort::Harder, deadline));
+        bars.extend(local.into_iter().flatten().filter(|one| one.rows >= FEWEST_LOCAL_ROWS));
+    }
+    if let Some(matrix) = view.black_and_white() {
+        let black = |x: f32, y: f32| x >= 0.0 && y >= 0.0 && matrix.try_get(x as u32, y as u32).unwrap_or(false);
+        bars.iter_mut().for_each(|one| one.reach_ends(black));
+    }
+    let mut seen = view.black_and_white().map(|matrix| qr::by_rxing(matrix, harder, deadline)).unwrap_or_default();
+    if seen.read.is_empty() && bars.is_empty() {
+        seen.read.extend(view.black_and_white().and_then(|matrix| qr::by_older_rxing(matrix, harder)));
+    }
+    let squares = seen.read.into_iter().map(Reading::of_square);
+    (squares.chain(bars.into_iter().map(Reading::of_bars)).collect(), seen.damaged)
 }
 
 /// A picture as rxing sees it. It keeps rows and black and white once made, for the next stage.
 struct View<'a> {
     luma: &'a GrayImage,
-    black: Option<HybridBinarizer<Luma8Source<'a>>>,
+    lines: Option<GlobalHistogramBinarizer<Luma8Source<'a>>>,
+    black_and_white: OnceCell<Option<BitMatrix>>,
 }
 
 impl<'a> View<'a> {
     fn of(luma: &'a GrayImage) -> Self {
         let source = Luma8Source::new_with_slice(luma.as_raw(), luma.width(), luma.height());
-        Self { luma, black: source.ok().map(HybridBinarizer::new) }
+        Self { luma, lines: source.ok().map(GlobalHistogramBinarizer::new), black_and_white: OnceCell::new() }
     }
 
-    fn squares(&self, harder: bool, deadline: Deadline) -> qr::Squares {
-        let matrix = self.black.as_ref().and_then(|black| black.get_black_matrix().ok());
-        matrix.map(|matrix| qr::by_rxing(matrix, harder, deadline)).unwrap_or_default()
+    fn black_and_white(&self) -> Option<&BitMatrix> {
+        self.black_and_white.get_or_init(|| black_and_white(self.luma)).as_ref()
     }
 }
 
 impl Lines for View<'_> {
     fn line(&self, at: usize, direction: LineOrientation) -> Option<BitArray> {
-        self.black.as_ref()?.get_black_line(at, direction).ok().map(std::borrow::Cow::into_owned)
+        self.lines.as_ref()?.get_black_line(at, direction).ok().map(std::borrow::Cow::into_owned)
     }
 
     fn size(&self) -> (usize, usize) {
         (self.luma.width() as usize, self.luma.height() as usize)
+    }
+}
+
+/// Lines of the picture in black and white. Their thresholds are local: bars in the shade can be read that one threshold
+/// for the whole row loses.
+struct Local<'a>(&'a BitMatrix);
+
+impl Lines for Local<'_> {
+    fn line(&self, at: usize, direction: LineOrientation) -> Option<BitArray> {
+        Some(match direction {
+            LineOrientation::Row => self.0.getRow(at as u32),
+            LineOrientation::Column => self.0.getCol(at as u32),
+        })
+    }
+
+    fn size(&self) -> (usize, usize) {
+        (self.0.width() as usize, self.0.height() as usize)
     }
 }
 
@@ -170,9 +218,8 @@ fn invert(luma: &GrayImage) -> GrayImage {
     inverted
 }
 
-/// The finder patterns in sight of either kind, black on white and white on black.
+/// The finder patterns of dark QR codes in sight: centre and width, in pixels.
 pub(super) fn finder_patterns(luma: &GrayImage) -> Vec<(f32, f32, f32)> {
     let view = View::of(luma);
-    let matrix = view.black.as_ref().and_then(|black| black.get_black_matrix().ok());
-    matrix.and_then(|matrix| guarded(|| qr::finder_patterns(matrix))).unwrap_or_default()
+    guarded(|| view.black_and_white().map(qr::finder_patterns)).flatten().unwrap_or_default()
 }

@@ -31,6 +31,47 @@ pub(super) struct Bars {
     pub(super) corners: Corners,
     /// How many rows said so.
     pub(super) rows: usize,
+    /// Width of the narrowest bar, in pixels along the row.
+    module: f32,
+}
+
+impl Bars {
+    /// Moves the corners to the ends of the first and the last bar. Rows that are read whole end earlier where bars lean:
+    /// each of the two bars, two modules wide, is followed up and down while it is `black`.
+    pub(super) fn reach_ends(&mut self, black: impl Fn(f32, f32) -> bool) {
+        let [own_top_left, own_top_right, own_bottom_right, own_bottom_left] = self.corners.0;
+        let edges = [(own_top_left, own_bottom_left, own_top_right), (own_top_right, own_bottom_right, own_top_left)];
+        let [(top_left, bottom_left), (top_right, bottom_right)] = edges.map(|(top, bottom, inward)| {
+            let along = unit(top, inward);
+            let middle_of_bar = |at: (f32, f32)| (at.0 + along.0 * self.module, at.1 + along.1 * self.module);
+            let reach = |from, to| {
+                let (mut at, down) = (middle_of_bar(to), unit(from, to));
+                let most = length(own_top_left, own_top_right);
+                let mut reached = 0.0;
+                while reached < most {
+                    let next = (at.0 + down.0, at.1 + down.1);
+                    // A pixel to either side, as the lean was taken from few rows.
+                    let aside = [0.0, -1.0, 1.0].map(|side| (next.0 + along.0 * side, next.1 + along.1 * side));
+                    let Some(found) = aside.into_iter().find(|(x, y)| black(*x, *y)) else { break };
+                    at = found;
+                    reached += 1.0;
+                }
+                (at.0 - along.0 * self.module, at.1 - along.1 * self.module)
+            };
+            (reach(bottom, top), reach(top, bottom))
+        });
+        self.corners = Corners([top_left, top_right, bottom_right, bottom_left]);
+    }
+}
+
+fn length(from: (f32, f32), to: (f32, f32)) -> f32 {
+    (to.0 - from.0).hypot(to.1 - from.1)
+}
+
+/// One pixel from `from` towards `to`.
+fn unit(from: (f32, f32), to: (f32, f32)) -> (f32, f32) {
+    let length = length(from, to).max(f32::EPSILON);
+    ((to.0 - from.0) / length, (to.1 - from.1) / length)
 }
 
 /// Something that has lines of black and white: a picture upright, or turned a quarter.
@@ -100,6 +141,7 @@ struct Found {
     top: Span,
     bottom: Span,
     rows: usize,
+    module: f32,
 }
 
 impl Found {
@@ -124,7 +166,7 @@ impl Found {
             corners = corners.map(|(x, y)| (y, x));
             corners = [corners[3], corners[2], corners[1], corners[0]];
         }
-        Bars { text: self.text, corners: Corners(corners), rows: self.rows }
+        Bars { text: self.text, corners: Corners(corners), rows: self.rows, module: self.module }
     }
 }
 
@@ -150,9 +192,11 @@ impl<L: Lines> Scan<'_, L> {
                 gaps.extend([(from, left.max(0.0) as usize), (right as usize, to)].into_iter().filter(wide_enough));
                 continue;
             }
-            let Some((text, span)) = read_part(&line, row, from, to) else { continue };
-            gaps.extend([(from, span.left().max(0.0) as usize), (span.right() as usize, to)].into_iter().filter(wide_enough));
-            let mut new = Found { text, top: span, bottom: span, rows: 1 };
+            let Some((text, span, module)) = read_part(&line, row, from, to) else { continue };
+            gaps.extend(
+                [(from, span.left().max(0.0) as usize), (span.right() as usize, to)].into_iter().filter(wide_enough),
+            );
+            let mut new = Found { text, top: span, bottom: span, rows: 1, module };
             self.follow(&mut new);
             match found.iter_mut().find(|old| old.text == new.text && old.top.overlaps(new.top)) {
                 Some(old) => {
@@ -192,11 +236,14 @@ impl<L: Lines> Scan<'_, L> {
     /// Whether `row` says `text` near where `last` saw it; only that part of the row is read.
     fn see(&self, text: &str, row: usize, last: Span) -> Option<Span> {
         let line = self.lines.line(row, self.direction)?;
+        if self.lines.line(last.row, self.direction).is_some_and(|before| same_bars(&before, &line, last)) {
+            return Some(Span { row, ..last }); // reading it would take thirty times as long
+        }
         let shift = row.abs_diff(last.row) as f32; // bars may lean by 45 degrees
         let margin = (last.right() - last.left()) * 0.2 + 12.0 + shift;
         let from = (last.left() - margin).max(0.0) as usize;
         let to = ((last.right() + margin) as usize).min(self.length);
-        read_part(&line, row, from, to).filter(|(seen, _)| seen == text).map(|(_, span)| span)
+        read_part(&line, row, from, to).filter(|(seen, ..)| seen == text).map(|(_, span, _)| span)
     }
 }
 
@@ -228,23 +275,38 @@ fn settle(mut found: Vec<Found>) -> Vec<Found> {
     settled.into_iter().filter(|(_, doubtful)| !doubtful).map(|(one, _)| one).collect()
 }
 
+/// Whether two rows are black and white alike where a symbol is, but for one pixel in sixteen.
+fn same_bars(one: &BitArray, two: &BitArray, span: Span) -> bool {
+    const WORD: usize = usize::BITS as usize;
+    let (from, to) = (span.left().max(0.0) as usize / WORD, (span.right().max(0.0) as usize).div_ceil(WORD));
+    let words = |line: &BitArray| line.getBitArray().get(from..to).map(<[usize]>::to_vec);
+    let (Some(one), Some(two)) = (words(one), words(two)) else { return false };
+    let different: u32 = one.iter().zip(&two).map(|(one, two)| (one ^ two).count_ones()).sum();
+    (different as usize) < (to - from) * WORD / 16
+}
+
 fn edges(line: &BitArray) -> u32 {
     line.getBitArray().iter().map(|word| (word ^ (word >> 1)).count_ones()).sum()
 }
 
-/// The first symbol in pixels `from..to` of a row, read from left to right, else from right to left.
-fn read_part(line: &BitArray, row: usize, from: usize, to: usize) -> Option<(String, Span)> {
+/// The first symbol in pixels `from..to` of a row, read from left to right, else from right to left: its text, where it
+/// is, and its module.
+fn read_part(line: &BitArray, row: usize, from: usize, to: usize) -> Option<(String, Span, f32)> {
     let part = part_of(line, from, to);
     let hints = DecodeHints::default();
     if let Ok(read) = Code128Reader.decode_row(row as u32, &part, &hints) {
-        let (text, start, end) = outer_edges(&read)?;
-        return Some((text, Span { row, start: from as f32 + start, end: from as f32 + end }));
+        let (start, end, module) = outer_edges(&read)?;
+        return Some((
+            read.getText().to_owned(),
+            Span { row, start: from as f32 + start, end: from as f32 + end },
+            module,
+        ));
     }
     let mut backwards = part;
     backwards.reverse();
     let read = Code128Reader.decode_row(row as u32, &backwards, &hints).ok()?;
-    let (text, start, end) = outer_edges(&read)?;
-    Some((text, Span { row, start: to as f32 - start, end: to as f32 - end }))
+    let (start, end, module) = outer_edges(&read)?;
+    Some((read.getText().to_owned(), Span { row, start: to as f32 - start, end: to as f32 - end }, module))
 }
 
 fn part_of(line: &BitArray, from: usize, to: usize) -> BitArray {
@@ -260,13 +322,50 @@ fn part_of(line: &BitArray, from: usize, to: usize) -> BitArray {
     part
 }
 
-/// The text and the outer edges. rxing points at the middles of the start pattern and of the stop pattern without its last
-/// bar; between them lie whole patterns, which gives the width of a module.
-fn outer_edges(read: &RXingResult) -> Option<(String, f32, f32)> {
+/// Outer edges and module. rxing points at the middles of the start pattern and of the stop pattern without its last bar;
+/// between them lie whole patterns, which gives the module. `None` for a symbol without text: it is no answer.
+fn outer_edges(read: &RXingResult) -> Option<(f32, f32, f32)> {
     let [first, last] = read.getPoints() else { return None };
     let patterns = read.getRawBytes().len().checked_sub(1)?.max(1) as f32;
     let module = (last.x - first.x) / (patterns * PATTERN_MODULES);
     let start = first.x - module * PATTERN_MODULES / 2.0;
     let end = last.x + module * (STOP_MODULES - PATTERN_MODULES / 2.0);
-    (!read.getText().is_empty()).then(|| (read.getText().to_owned(), start, end))
+    (!read.getText().is_empty()).then_some((start, end, module))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What rows said: text, topmost and lowest row, how many, and where from left to right.
+    fn found(text: &str, top: usize, bottom: usize, rows: usize, from: f32, to: f32) -> Found {
+        let span = |row| Span { row, start: from, end: to };
+        Found { text: text.to_owned(), top: span(top), bottom: span(bottom), rows, module: 2.0 }
+    }
+
+    fn settled(found: Vec<Found>) -> Vec<String> {
+        settle(found).into_iter().map(|one| one.text).collect()
+    }
+
+    #[test]
+    fn where_rows_contradict_each_other_the_more_rows_stand_and_even_ones_say_nothing() {
+        let misread = || found("X", 20, 20, 1, 10.0, 90.0);
+        assert_eq!(settled(vec![misread(), found("CODE", 10, 30, 9, 0.0, 100.0)]), ["CODE"]);
+        assert!(settled(vec![misread(), found("CODE", 20, 20, 1, 0.0, 100.0)]).is_empty());
+        assert_eq!(settled(vec![misread()]), ["X"]);
+    }
+
+    #[test]
+    fn bars_beside_or_above_each_other_contradict_nothing() {
+        let code = || found("CODE", 10, 30, 9, 0.0, 100.0);
+        assert_eq!(settled(vec![code(), found("BESIDE", 10, 30, 9, 110.0, 200.0)]).len(), 2);
+        assert_eq!(settled(vec![code(), found("BELOW", 31, 50, 9, 0.0, 100.0)]).len(), 2);
+    }
+
+    #[test]
+    fn rows_are_looked_at_from_the_middle_outwards_each_once() {
+        assert_eq!(from_the_middle(10, 2).collect::<Vec<_>>(), [5, 3, 7, 1, 9]);
+        assert_eq!(from_the_middle(1, 1).collect::<Vec<_>>(), [0]);
+        assert_eq!(from_the_middle(0, 1).count(), 0);
+    }
 }

@@ -25,10 +25,10 @@ pub(super) fn guarded<T>(decode: impl FnOnce() -> T) -> Option<T> {
             }
         }));
     });
-    QUIET.set(true);
+    let before = QUIET.replace(true);
     // What a panic leaves half done is the decoder's own state, and that is dropped with the stage.
     let outcome = panic::catch_unwind(AssertUnwindSafe(decode));
-    QUIET.set(false);
+    QUIET.set(before);
     outcome.ok()
 }
 

@@ -4,6 +4,7 @@
 //! `picture` checks the limits and unpacks; `chain` runs the decoders `qr` and `code128`; `sight` measures why nothing was
 //! read. What a text means is not decided here: see [`crate::domain::code`].
 
+mod black;
 mod chain;
 mod code128;
 mod guard;

@@ -33,6 +33,11 @@ pub(super) fn unpack(bytes: &[u8], limits: &Limits) -> Result<GrayImage, FrameEr
     let unpacked = guarded(|| match kind {
         ImageFormat::Jpeg => from_jpeg(bytes, limits),
         ImageFormat::Png => {
+            // The decoder sets aside a row as wide as the header says, so the header is asked first.
+            if let Some(&[w0, w1, w2, w3, h0, h1, h2, h3]) = bytes.get(16..24) {
+                let (width, height) = (u32::from_be_bytes([w0, w1, w2, w3]), u32::from_be_bytes([h0, h1, h2, h3]));
+                checked(width as usize, height as usize, limits)?;
+            }
             let decoder = PngDecoder::with_limits(Cursor::new(bytes), allocation_limit(limits));
             from_decoder(decoder.map_err(damaged)?, limits)
         }
@@ -108,7 +113,8 @@ fn upright(luma: GrayImage, orientation: Orientation) -> GrayImage {
 
 /// The dimensions that the header states, before a pixel is unpacked.
 fn checked(width: usize, height: usize, limits: &Limits) -> Result<(u32, u32), FrameError> {
-    let too_many = FrameError::TooManyPixels { width, height, max_side: limits.max_side, max_pixels: limits.max_pixels };
+    let too_many =
+        FrameError::TooManyPixels { width, height, max_side: limits.max_side, max_pixels: limits.max_pixels };
     match (u32::try_from(width), u32::try_from(height)) {
         (Ok(0), _) | (_, Ok(0)) => Err(damaged("it has no pixels")),
         (Ok(w), Ok(h)) if w.max(h) <= limits.max_side && u64::from(w) * u64::from(h) <= limits.max_pixels => Ok((w, h)),

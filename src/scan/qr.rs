@@ -40,8 +40,7 @@ pub(super) struct Squares {
     pub(super) damaged: usize,
 }
 
-/// All QR codes of a black-and-white picture, by rxing's two readers: the newer finds all, the older is tried where it
-/// finds none. `harder` looks at every third line for finder patterns.
+/// All QR codes of a black-and-white picture. `harder` looks at every third line for finder patterns.
 pub(super) fn by_rxing(matrix: &BitMatrix, harder: bool, deadline: Deadline) -> Squares {
     let mut seen = Squares::default();
     let mut patterns = FindFinderPatterns(matrix, harder, 0);
@@ -66,13 +65,11 @@ pub(super) fn by_rxing(matrix: &BitMatrix, harder: bool, deadline: Deadline) -> 
             _ => seen.damaged += 1,
         }
     }
-    if seen.read.is_empty() {
-        seen.read.extend(by_older_rxing(matrix, harder));
-    }
     seen
 }
 
-fn by_older_rxing(matrix: &BitMatrix, harder: bool) -> Option<Square> {
+/// One QR code by rxing's older reader, for where the newer finds none.
+pub(super) fn by_older_rxing(matrix: &BitMatrix, harder: bool) -> Option<Square> {
     let hints = DecodeHints { TryHarder: Some(harder), ..DecodeHints::default() };
     let sample = Detector::new(matrix).detect_with_hints(&hints).ok()?;
     let decoded = qrcode_decoder::decode_bitmatrix_with_hints(sample.getBits(), &hints).ok()?;
@@ -89,13 +86,19 @@ fn from_centres(points: &[Point], modules: f32) -> Option<Corners> {
         Some(alignment) => (*alignment, modules - ALIGNMENT_CENTRE),
         None => (tr + bl - tl, far),
     };
-    let grid = [point(FINDER_CENTRE, FINDER_CENTRE), point(far, FINDER_CENTRE), point(br_at, br_at), point(FINDER_CENTRE, far)];
+    let grid = [
+        point(FINDER_CENTRE, FINDER_CENTRE),
+        point(far, FINDER_CENTRE),
+        point(br_at, br_at),
+        point(FINDER_CENTRE, far),
+    ];
     project(grid, [tl, tr, br, bl], modules)
 }
 
 /// Where a square of `modules` a side lies, given where four points of its grid lie.
 fn project(grid: [Point; 4], pixels: [Point; 4], modules: f32) -> Option<Corners> {
-    let to_pixels = PerspectiveTransform::quadrilateralToQuadrilateral(Quadrilateral(grid), Quadrilateral(pixels)).ok()?;
+    let to_pixels =
+        PerspectiveTransform::quadrilateralToQuadrilateral(Quadrilateral(grid), Quadrilateral(pixels)).ok()?;
     let square = [point(0.0, 0.0), point(modules, 0.0), point(modules, modules), point(0.0, modules)];
     Some(corners(square.map(|corner| to_pixels.transform_point(corner))))
 }
@@ -127,5 +130,8 @@ pub(super) fn by_rqrr(luma: &GrayImage) -> Squares {
 
 /// The finder patterns in sight, as centre and width in pixels: what is left to say of a picture in which nothing was read.
 pub(super) fn finder_patterns(matrix: &BitMatrix) -> Vec<(f32, f32, f32)> {
-    FindFinderPatterns(matrix, true, 0).into_iter().map(|pattern| (pattern.p.x, pattern.p.y, pattern.size as f32)).collect()
+    FindFinderPatterns(matrix, true, 0)
+        .into_iter()
+        .map(|pattern| (pattern.p.x, pattern.p.y, pattern.size as f32))
+        .collect()
 }

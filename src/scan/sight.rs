@@ -6,7 +6,7 @@ use image::GrayImage;
 use super::chain;
 
 /// Below this 95th percentile of luma even the lightest parts are dark.
-const DARK_BELOW: u8 = 60;
+const DARK_BELOW: u8 = 100;
 /// Luma from which a pixel is blown out.
 const BLOWN_FROM: u8 = 250;
 /// The side of a tile, in pixels, that is glare when every pixel in it is blown out. Letters on white paper are smaller.
