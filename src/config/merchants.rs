@@ -83,8 +83,9 @@ fn alipay(id: &MerchantId, account: Alipay, folder: &Path) -> Result<scanback_al
         )),
     };
     let key = SecretString::from(read(&name("app_private_key_file"), &account.app_private_key_file, folder)?);
-    let certificates =
-        account.app_cert_file.is_some() || account.alipay_cert_file.is_some() || account.alipay_root_cert_file.is_some();
+    let certificates = account.app_cert_file.is_some()
+        || account.alipay_cert_file.is_some()
+        || account.alipay_root_cert_file.is_some();
     let texts = if certificates {
         [
             needed("app_cert_file", account.app_cert_file.as_ref())?,

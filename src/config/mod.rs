@@ -101,8 +101,7 @@ impl Settings {
     /// # Errors
     /// [`ConfigError`] for the first thing that is wrong.
     pub fn load(file: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(file)
-            .map_err(|cause| ConfigError::File { path: file.to_owned(), cause })?;
+        let text = std::fs::read_to_string(file).map_err(|cause| ConfigError::File { path: file.to_owned(), cause })?;
         let folder = file.parent().map_or_else(PathBuf::new, Path::to_owned);
         Self::read(&text, &folder)
     }
@@ -125,11 +124,17 @@ impl Settings {
             text.parse().map_err(|_| wrong(name, format!("{text:?} is no address such as 127.0.0.1:8080")))
         };
         let database_url = raw.database.url;
-        if !["sqlite:", "postgres:", "postgresql:"].iter().any(|scheme| database_url.expose_secret().starts_with(scheme)) {
+        if !["sqlite:", "postgres:", "postgresql:"]
+            .iter()
+            .any(|scheme| database_url.expose_secret().starts_with(scheme))
+        {
             return Err(wrong("database.url", "begins with sqlite: or postgres://"));
         }
         let pepper = raw.secrets.pepper.ok_or_else(|| {
-            wrong("secrets.pepper", "is missing; make one with `openssl rand -hex 32`, and keep it: kept hashes hang on it")
+            wrong(
+                "secrets.pepper",
+                "is missing; make one with `openssl rand -hex 32`, and keep it: kept hashes hang on it",
+            )
         })?;
         if pepper.expose_secret().len() < MIN_PEPPER {
             return Err(wrong("secrets.pepper", "has fewer than 32 characters; make one with `openssl rand -hex 32`"));
@@ -230,7 +235,10 @@ mod tests {
         for (text, name) in [
             ("", "secrets.pepper"),
             ("[secrets]\npepper = \"short\"\n", "secrets.pepper"),
-            ("[database]\nurl = \"mysql://x\"\n[secrets]\npepper = \"0123456789abcdef0123456789abcdef\"\n", "database.url"),
+            (
+                "[database]\nurl = \"mysql://x\"\n[secrets]\npepper = \"0123456789abcdef0123456789abcdef\"\n",
+                "database.url",
+            ),
         ] {
             let error = Settings::read(text, Path::new(".")).unwrap_err().to_string();
             assert!(error.contains(name), "{text} -> {error}");

@@ -32,6 +32,10 @@ pub enum Unreadable {
     Glare,
     /// Blurred.
     Blurred,
+    /// Too far away.
+    Far,
+    /// Cut off at the border.
+    CutOff,
     /// No code in sight.
     NoCode,
 }

@@ -7,7 +7,6 @@ use governor::{
     DefaultKeyedRateLimiter, Quota,
     clock::{Clock as _, DefaultClock},
 };
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::problem::Problem;
@@ -16,7 +15,7 @@ use crate::{
         actor::{Caller, Role},
         refusal::Refusal,
     },
-    service::Desk,
+    service::{Desk, hash_token},
 };
 
 /// Roles that read.
@@ -45,13 +44,6 @@ impl RateLimit {
             Refusal::RateLimited { retry_after_s: u32::try_from(wait).unwrap_or(u32::MAX).max(1) }
         })
     }
-}
-
-/// The hash that a token is kept and looked up by: SHA-256 of its text, lower-case hex. Tokens are 32 random bytes: no
-/// slow hash is needed.
-#[must_use]
-pub(crate) fn hash_token(token: &str) -> String {
-    hex::encode(Sha256::digest(token.as_bytes()))
 }
 
 /// The caller, if the token is valid, its role is one of `roles`, and it doesn't call too often.

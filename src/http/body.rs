@@ -75,7 +75,8 @@ pub(super) async fn multipart(
     named: Option<&str>,
     max_frame_bytes: usize,
 ) -> Result<Parts, Refusal> {
-    let broken = |error: MultipartError| Refusal::MalformedRequest(format!("the multipart body can't be read: {error}"));
+    let broken =
+        |error: MultipartError| Refusal::MalformedRequest(format!("the multipart body can't be read: {error}"));
     let mut multipart = Multipart::new(request.headers(), payload);
     let mut parts = Parts::default();
     while let Some(mut field) = multipart.try_next().await.map_err(broken)? {

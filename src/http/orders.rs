@@ -115,8 +115,7 @@ impl OrderBody {
         let wallet = checked.take("wallet", self.wallet.parse::<WalletKind>());
         let amount = self.amount.positive("amount", &mut checked);
         let paid_at = checked.take("paid_at", self.paid_at.parse::<Timestamp>());
-        let transaction_id =
-            checked.maybe("transaction_id", self.transaction_id.as_deref().map(TransactionId::parse));
+        let transaction_id = checked.maybe("transaction_id", self.transaction_id.as_deref().map(TransactionId::parse));
         let aliases = self.aliases.as_deref().unwrap_or_default();
         if aliases.len() > MAX_ALIASES {
             checked.wrong("aliases", "at most 20");
@@ -134,7 +133,8 @@ impl OrderBody {
         let payer_hash = self.payer.as_deref().and_then(PayerId::new).map(|payer| desk.pepper().hash_payer(&payer));
         // the registration is kept as it was sent, the payer hashed: the same content again is no conflict
         let kept = Self { payer: payer_hash.clone(), ..self };
-        let registration = serde_json::to_string(&kept).map_err(|error| Refusal::MalformedRequest(error.to_string()))?;
+        let registration =
+            serde_json::to_string(&kept).map_err(|error| Refusal::MalformedRequest(error.to_string()))?;
         let (Some(order_no), Some(wallet), Some(amount), Some(kind)) = (order_no, wallet, amount, kind) else {
             return Err(Refusal::ValidationFailed(Vec::new())); // what is missing was noted above
         };
@@ -199,7 +199,11 @@ pub(super) struct ReadQuery {
         (status = "default", body = ProblemBody),
     )
 )]
-pub(super) async fn read(desk: Data<Desk>, request: HttpRequest, number: Path<String>) -> Result<HttpResponse, Problem> {
+pub(super) async fn read(
+    desk: Data<Desk>,
+    request: HttpRequest,
+    number: Path<String>,
+) -> Result<HttpResponse, Problem> {
     let caller = auth::caller(&desk, &request, auth::READERS).await?;
     let query: ReadQuery = query(&request)?;
     let mut checked = Checked::default();
@@ -280,8 +284,7 @@ pub(super) fn query<T: serde::de::DeserializeOwned>(request: &HttpRequest) -> Re
 
 /// The size of a page: 1 to 200, 50 if left out.
 pub(super) fn limit(text: Option<&str>, checked: &mut Checked) -> u32 {
-    let limit = text.map_or(Ok(50), |text| {
-        text.parse::<u32>().ok().filter(|limit| (1..=200).contains(limit)).ok_or("is 1 to 200")
-    });
+    let limit = text
+        .map_or(Ok(50), |text| text.parse::<u32>().ok().filter(|limit| (1..=200).contains(limit)).ok_or("is 1 to 200"));
     checked.take("limit", limit).unwrap_or(50)
 }

@@ -42,7 +42,6 @@ pub(super) struct Problem {
 /// The shape of an error answer, for the API's description.
 #[derive(Serialize, utoipa::ToSchema)]
 #[schema(title = "Problem")]
-#[expect(dead_code, reason = "describes what `Problem::render` writes")]
 pub(super) struct ProblemBody {
     /// `urn:scanback:problem:` and the code.
     r#type: String,

@@ -80,9 +80,11 @@ impl RefundBody {
         let mut checked = Checked::default();
         let order_no = checked.maybe("order_no", self.order_no.as_deref().map(OrderNo::parse));
         let wallet = checked.maybe("wallet", self.wallet.as_deref().map(str::parse::<WalletKind>));
-        let scan_id = checked.maybe("scan_id", self.scan_id.as_deref().map(|id| Uuid::try_parse(id).map_err(|_| "is a UUID")));
+        let scan_id =
+            checked.maybe("scan_id", self.scan_id.as_deref().map(|id| Uuid::try_parse(id).map_err(|_| "is a UUID")));
         let amount = self.amount.and_then(|amount| amount.positive("amount", &mut checked));
-        let expected_refundable = self.expected_refundable.and_then(|money| money.any("expected_refundable", &mut checked));
+        let expected_refundable =
+            self.expected_refundable.and_then(|money| money.any("expected_refundable", &mut checked));
         let reason = match self.reason.as_deref() {
             Some(code) => checked.take("reason", policy.reason(code).ok_or_else(|| known_reasons(policy))),
             None if preview => policy.reasons.first(),
@@ -187,7 +189,8 @@ fn canonical(value: &serde_json::Value) -> String {
         V::Object(members) => {
             let mut members: Vec<_> = members.iter().collect();
             members.sort_by_key(|(name, _)| *name);
-            let members = members.into_iter().map(|(name, value)| format!("{}:{}", V::from(name.as_str()), canonical(value)));
+            let members =
+                members.into_iter().map(|(name, value)| format!("{}:{}", V::from(name.as_str()), canonical(value)));
             format!("{{{}}}", members.collect::<Vec<_>>().join(","))
         }
         V::Array(items) => format!("[{}]", items.iter().map(canonical).collect::<Vec<_>>().join(",")),
@@ -197,7 +200,8 @@ fn canonical(value: &serde_json::Value) -> String {
 
 fn idempotency_key(request: &HttpRequest) -> Result<IdempotencyKey, Refusal> {
     let mut headers = request.headers().get_all("idempotency-key");
-    let missing = || Refusal::IdempotencyKeyMissing("send an Idempotency-Key of 1 to 255 visible ASCII characters".into());
+    let missing =
+        || Refusal::IdempotencyKeyMissing("send an Idempotency-Key of 1 to 255 visible ASCII characters".into());
     let header = headers.next().ok_or_else(missing)?;
     if headers.next().is_some() {
         return Err(Refusal::IdempotencyKeyMissing("send one Idempotency-Key, not several".into()));
@@ -206,7 +210,11 @@ fn idempotency_key(request: &HttpRequest) -> Result<IdempotencyKey, Refusal> {
 }
 
 /// The body of a refund: JSON, or multipart with the part `refund` (that JSON) and parts `frame`.
-async fn read_body(desk: &Desk, request: &HttpRequest, payload: Payload) -> Result<(RefundBody, Vec<Vec<u8>>), Problem> {
+async fn read_body(
+    desk: &Desk,
+    request: &HttpRequest,
+    payload: Payload,
+) -> Result<(RefundBody, Vec<Vec<u8>>), Problem> {
     if body::media_type(request) == "multipart/form-data" {
         let max = desk.settings().max_frame_bytes;
         let parts = body::multipart(request, payload, Some("refund"), max).await?;
@@ -346,7 +354,8 @@ pub(super) async fn list(desk: Data<Desk>, request: HttpRequest) -> Result<HttpR
     let mut checked = Checked::default();
     let filter = RefundFilter {
         order_no: query.order_no,
-        state: checked.maybe("state", query.state.map(|text| text.parse::<RefundState>().map_err(|()| "no such state"))),
+        state: checked
+            .maybe("state", query.state.map(|text| text.parse::<RefundState>().map_err(|()| "no such state"))),
         attention: query.attention.unwrap_or(false),
         from: checked.maybe("from", query.from.as_deref().map(str::parse::<Timestamp>)),
         to: checked.maybe("to", query.to.as_deref().map(str::parse::<Timestamp>)),

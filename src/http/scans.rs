@@ -5,7 +5,10 @@ use actix_web::{
     web::{Data, Payload},
 };
 
-use super::{auth, body, problem::{Problem, ProblemBody}};
+use super::{
+    auth, body,
+    problem::{Problem, ProblemBody},
+};
 use crate::{
     domain::refusal::Refusal,
     service::{Desk, ScanView},

@@ -1,9 +1,6 @@
 //! Is this the person? PINs are checked with argon2, at most two at once, off the async threads.
 
-use argon2::{
-    Argon2, PasswordHasher, PasswordVerifier,
-    password_hash::phc::PasswordHash,
-};
+use argon2::{Argon2, PasswordHasher, PasswordVerifier, password_hash::phc::PasswordHash};
 use scanback_wallet::{MerchantId, OperatorId};
 use secrecy::{ExposeSecret, SecretString};
 

@@ -9,6 +9,7 @@ mod request_refund;
 mod scan_frame;
 mod send_refund;
 mod take_notification;
+mod tokens;
 mod webhook_endpoints;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -24,6 +25,7 @@ pub use error::ServiceError;
 pub use register_order::Registered;
 pub use request_refund::{Preview, RefundAnswer, RefundRequest, ScanGiven};
 pub use scan_frame::{FrameSymbol, ScanView, Scanned};
+pub use tokens::{hash_token, new_token};
 pub use webhook_endpoints::{EndpointView, NewEndpointView};
 
 use crate::{
@@ -56,6 +58,8 @@ pub struct DeskSettings {
     pub public_url: String,
     /// Whether webhooks may go to private addresses.
     pub private_webhooks: bool,
+    /// Bytes that a frame may have.
+    pub max_frame_bytes: usize,
 }
 
 /// The parts that the desk works with. Only `startup` makes them.

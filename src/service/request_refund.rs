@@ -182,11 +182,7 @@ impl Desk {
         self.check_person(caller, &request).await?;
         let scan = self.take_scan(caller, &request.scan).await?;
         let Found { mut order, scan } = self.match_order(caller, &request, scan).await?;
-        let wish = Wish {
-            amount: request.amount,
-            expected_refundable: request.expected_refundable,
-            role: caller.role,
-        };
+        let wish = Wish { amount: request.amount, expected_refundable: request.expected_refundable, role: caller.role };
         let lease = SignedDuration::try_from(self.settings.key_lease).unwrap_or(SignedDuration::ZERO);
         for _ in 0..ROUNDS {
             let (checked, decision) = self.decide(order, &wish).await?;
@@ -243,7 +239,8 @@ impl Desk {
             // a task of its own: a caller that hangs up must not stop it half-way
             let desk = Arc::clone(self);
             let answers = key.clone();
-            let sending = self.sending.spawn(async move { desk.send_and_record(&wallet, send, 0, Some(answers)).await });
+            let sending =
+                self.sending.spawn(async move { desk.send_and_record(&wallet, send, 0, Some(answers)).await });
             let waited = self.now().duration_since(began);
             let left = self.settings.answer_within.saturating_sub(waited.try_into().unwrap_or_default());
             match tokio::time::timeout(left, sending).await {
@@ -364,9 +361,7 @@ impl Desk {
         }
         let meant = code.or(request.wallet);
         match meant {
-            Some(code) if code != order.wallet => {
-                Err(Refusal::WalletMismatch { code, order: order.wallet }.into())
-            }
+            Some(code) if code != order.wallet => Err(Refusal::WalletMismatch { code, order: order.wallet }.into()),
             _ => Ok(Found { order, scan }),
         }
     }
@@ -401,11 +396,7 @@ impl Desk {
             given => self.take_scan(caller, given).await?,
         };
         let Found { order, .. } = self.match_order(caller, request, scan).await?;
-        let wish = Wish {
-            amount: request.amount,
-            expected_refundable: request.expected_refundable,
-            role: caller.role,
-        };
+        let wish = Wish { amount: request.amount, expected_refundable: request.expected_refundable, role: caller.role };
         let zero = Money::zero(order.amount.currency());
         match self.decide(order.clone(), &wish).await {
             Ok((order, decision)) => {
@@ -439,7 +430,8 @@ fn location(id: RefundId) -> String {
 }
 
 fn answer(refund: &Refund) -> Result<RefundAnswer, ServiceError> {
-    let body = serde_json::to_string(&RefundView::from(refund)).map_err(|error| ServiceError::Internal(error.to_string()))?;
+    let body =
+        serde_json::to_string(&RefundView::from(refund)).map_err(|error| ServiceError::Internal(error.to_string()))?;
     let status = if refund.state.is_final() { 201 } else { 202 };
     Ok(RefundAnswer { status, body, location: location(refund.refund_id), replayed: false })
 }

@@ -199,12 +199,14 @@ fn refuse_frame(error: &FrameError) -> Refusal {
 /// Why nothing was read, by what was measured in the frame that was looked at last.
 fn nothing_read(readings: &[Reading]) -> Refusal {
     let sight = readings.iter().rev().find_map(|reading| reading.sight.as_ref());
-    let why = match sight.map(|sight| sight.reason) {
-        Some(Unread::Dark) => Unreadable::Dark,
-        Some(Unread::Glare) => Unreadable::Glare,
-        Some(Unread::Blurred) => Unreadable::Blurred,
-        _ => Unreadable::NoCode,
-    };
+    let why = sight.map_or(Unreadable::NoCode, |sight| match sight.reason {
+        Unread::Dark => Unreadable::Dark,
+        Unread::Glare => Unreadable::Glare,
+        Unread::Blurred => Unreadable::Blurred,
+        Unread::Far => Unreadable::Far,
+        Unread::CutOff => Unreadable::CutOff,
+        Unread::NoCode => Unreadable::NoCode,
+    });
     Refusal::FrameUnreadable { why, detail: "no code was read in the frame".into() }
 }
 

@@ -100,9 +100,7 @@ impl Desk {
 
 fn judged(judgement: Judgement, rejection: Rejection) -> News {
     match judgement {
-        Judgement::Believed(proof) => {
-            News::Refused(proof, Failure { code: rejection.code, detail: rejection.detail })
-        }
+        Judgement::Believed(proof) => News::Refused(proof, Failure { code: rejection.code, detail: rejection.detail }),
         Judgement::HeldForPace => News::Held(Hold { reason: HoldReason::TooSoon, detail: rejection.code }),
         Judgement::AskFirst | Judgement::Worthless => News::Nothing(Some(Doubt::new(
             DoubtKind::Inconclusive,
@@ -119,7 +117,8 @@ fn count(wallet: &Arc<dyn Wallet>, outcome: &Outcome) {
         Outcome::Rejected(_) => "rejected",
         Outcome::Unknown(doubt) => doubt.kind.as_str(),
     };
-    metrics::counter!("scanback_refund_calls_total", "wallet" => wallet.kind().as_str(), "outcome" => word).increment(1);
+    metrics::counter!("scanback_refund_calls_total", "wallet" => wallet.kind().as_str(), "outcome" => word)
+        .increment(1);
     if let Outcome::Unknown(doubt) = outcome {
         tracing::warn!(wallet = %wallet.kind(), %doubt, "the outcome of a refund call is unknown; it is asked after");
     }

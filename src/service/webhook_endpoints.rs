@@ -108,8 +108,8 @@ impl Desk {
         url: &str,
         types: Option<Vec<String>>,
     ) -> Result<NewEndpointView, ServiceError> {
-        let url = check_url(url, self.settings.private_webhooks)
-            .map_err(|error| Refusal::field("url", error.to_string()))?;
+        let url =
+            check_url(url, self.settings.private_webhooks).map_err(|error| Refusal::field("url", error.to_string()))?;
         let unknown = types.iter().flatten().find(|one| !EVENT_TYPES.contains(&one.as_str()));
         if unknown.is_some() || types.as_ref().is_some_and(Vec::is_empty) {
             return Err(Refusal::field("types", format!("known types are {}", EVENT_TYPES.join(", "))).into());
@@ -158,10 +158,8 @@ impl Desk {
         let endpoint = &delivery.endpoint;
         let secret = self.pepper.unseal(&endpoint.sealed_secret, &endpoint.id.to_string())?;
         let secret = WebhookSecret::parse(&secret).map_err(|error| ServiceError::Internal(error.to_string()))?;
-        let sent = self
-            .webhooks
-            .deliver(&endpoint.url, &delivery.id, self.now(), delivery.body.as_bytes(), &[secret])
-            .await;
+        let sent =
+            self.webhooks.deliver(&endpoint.url, &delivery.id, self.now(), delivery.body.as_bytes(), &[secret]).await;
         let end = match sent {
             Ok(_) => DeliveryEnd::Delivered,
             Err(error) => {

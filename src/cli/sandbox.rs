@@ -1,0 +1,45 @@
+//! `scanback sandbox`: the mock wallets, in a process of their own.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use scanback_sandbox::{Options, Sandbox};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct SandboxArgs {
+    /// Where it listens; port 0 takes a free one
+    #[arg(long, value_name = "ADDR")]
+    listen: SocketAddr,
+    /// Filled with keys, certificates and a scanback.toml for `serve`; what is there is used again
+    #[arg(long)]
+    dir: PathBuf,
+    /// Makes keys, numbers and draws repeatable
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Where it listens with TLS too, for SDKs with fixed hosts
+    #[arg(long, value_name = "ADDR")]
+    tls_listen: Option<SocketAddr>,
+    /// Lets control calls in that don't come from this machine
+    #[arg(long, value_name = "T")]
+    control_token: Option<String>,
+    /// How much faster the wallets' time runs
+    #[arg(long, value_name = "X", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    time_scale: u32,
+}
+
+pub(super) async fn run(args: SandboxArgs) -> anyhow::Result<()> {
+    let dir = args.dir.clone();
+    let sandbox = Sandbox::start(Options {
+        listen: args.listen,
+        tls_listen: args.tls_listen,
+        dir: args.dir,
+        seed: args.seed,
+        control_token: args.control_token,
+        time_scale: args.time_scale,
+    })
+    .await?;
+    println!("sandbox on {}", sandbox.base_url());
+    println!("configuration for `scanback serve`: {}", dir.join("scanback.toml").display());
+    super::asked_to_stop().await?;
+    sandbox.stop().await;
+    Ok(())
+}

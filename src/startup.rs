@@ -1,0 +1,227 @@
+//! Puts the parts together: the only place, beside `cli`, with concrete wallets, stores and servers.
+
+use std::{
+    collections::BTreeMap,
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
+
+use actix_web::dev::ServerHandle;
+use metrics_exporter_prometheus::PrometheusHandle;
+use scanback_alipay::Alipay;
+use scanback_wallet::{Clock, MerchantId, SystemClock, Wallet, WalletKind};
+use scanback_wechat::WechatPay;
+use secrecy::ExposeSecret as _;
+use tokio::task::JoinHandle;
+
+use crate::{
+    config::Settings,
+    http::{self, HttpParts},
+    keys::{Keys, KeysError},
+    ledger::{Ledger, LedgerError},
+    scan::ScanPool,
+    service::{Desk, DeskParts, DeskSettings, Pepper},
+    webhook::client::{Timeouts, WebhookClient},
+    worker::Workers,
+};
+
+/// Idle connections kept to a wallet: calls follow each other closely, and a handshake costs more than a refund.
+const IDLE_PER_HOST: usize = 32;
+/// How long a stop waits for loops and sends, beside the server's own wait: 10 s in all (contract §2).
+const STOP_WITHIN: Duration = Duration::from_secs(8);
+
+/// Why the service can't start. Names the cause and the way out.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The ledger.
+    #[error("{0}")]
+    Ledger(#[from] LedgerError),
+    /// The settings of Redis.
+    #[error("redis: {0}")]
+    Redis(#[from] KeysError),
+    /// The address.
+    #[error("{name} = {address} can't be used: {cause}; is another process listening there?")]
+    Listen {
+        /// Which setting.
+        name: &'static str,
+        /// Which address.
+        address: SocketAddr,
+        /// Why.
+        cause: std::io::Error,
+    },
+    /// TLS or the client.
+    #[error("no HTTP client could be made: {0}")]
+    Client(#[from] reqwest::Error),
+    /// The server.
+    #[error("the server could not start: {0}")]
+    Server(std::io::Error),
+}
+
+/// A running service.
+pub struct Service {
+    address: SocketAddr,
+    desk: Arc<Desk>,
+    server: ServerHandle,
+    running: JoinHandle<std::io::Result<()>>,
+    metrics_server: Option<ServerHandle>,
+    workers: Workers,
+}
+
+/// Opens the ledger and brings its schema up to date.
+/// # Errors
+/// [`StartError::Ledger`].
+pub async fn open_ledger(settings: &Settings) -> Result<Ledger, StartError> {
+    let ledger = Ledger::open(settings.database_url.expose_secret(), settings.database_connections).await?;
+    ledger.migrate().await?;
+    Ok(ledger)
+}
+
+fn bind(name: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).map_err(|cause| StartError::Listen { name, address, cause })
+}
+
+/// The client for wallet calls: bounded in time, one request a send, no redirects.
+fn wallet_client(settings: &Settings) -> Result<reqwest::Client, StartError> {
+    let client = reqwest::Client::builder()
+        .connect_timeout(settings.wallet_connect_timeout)
+        .timeout(settings.wallet_timeout)
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never()) // a repeat is the follower's to decide, and counted in the ledger first
+        .pool_max_idle_per_host(IDLE_PER_HOST)
+        .referer(false)
+        .build()?;
+    Ok(client)
+}
+
+type Wallets = BTreeMap<(MerchantId, WalletKind), Arc<dyn Wallet>>;
+
+/// The wallets of all merchants, and the WeChat accounts whose certificates are refreshed.
+fn wallets(settings: &mut Settings, clock: &Arc<dyn Clock>) -> Result<(Wallets, Vec<Arc<WechatPay>>), StartError> {
+    let client = wallet_client(settings)?;
+    let (mut wallets, mut refreshed) = (Wallets::new(), Vec::new());
+    for merchant in settings.merchants.drain(..) {
+        if let Some(account) = merchant.wechat {
+            let wallet = Arc::new(WechatPay::new(account, client.clone(), Arc::clone(clock)));
+            refreshed.push(Arc::clone(&wallet));
+            wallets.insert((merchant.id.clone(), WalletKind::Wechat), wallet);
+        }
+        if let Some(account) = merchant.alipay {
+            let wallet = Arc::new(Alipay::new(account, client.clone(), Arc::clone(clock)));
+            wallets.insert((merchant.id, WalletKind::Alipay), wallet);
+        }
+    }
+    Ok((wallets, refreshed))
+}
+
+impl Service {
+    /// Starts the service: ledger, keys, wallets, server, loops.
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(mut settings: Settings, metrics: PrometheusHandle) -> Result<Self, StartError> {
+        let listener = bind("http.listen", settings.listen)?;
+        let address = listener.local_addr().map_err(StartError::Server)?;
+        let metrics_listener =
+            settings.metrics_listen.map(|address| bind("http.metrics_listen", address)).transpose()?;
+        let ledger = open_ledger(&settings).await?;
+        let keys = match &settings.redis_url {
+            Some(url) => Keys::connect(url.expose_secret(), settings.key_lease, settings.key_ttl).await?,
+            None => Keys::disabled(),
+        };
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let (wallets, refreshed) = wallets(&mut settings, &clock)?;
+        if !ledger.is_shared() {
+            // the only process on this ledger: whoever held a lease is dead
+            ledger.take_over_leases(clock.now()).await?;
+        }
+        let max_frame_bytes = settings.frames.max_bytes;
+        let parts = DeskParts {
+            ledger,
+            keys,
+            scans: ScanPool::of_this_machine(settings.frames),
+            wallets,
+            webhooks: WebhookClient::new(settings.private_webhooks, Timeouts::default())?,
+            clock,
+            pepper: Pepper::new(settings.pepper.expose_secret().as_bytes()),
+        };
+        let desk = Desk::new(
+            parts,
+            DeskSettings {
+                policy: settings.policy,
+                time_scale: settings.time_scale,
+                wallet_timeout: settings.wallet_timeout,
+                answer_within: settings.answer_within,
+                key_lease: settings.key_lease,
+                public_url: settings.public_url.unwrap_or_else(|| format!("http://{address}")),
+                private_webhooks: settings.private_webhooks,
+                max_frame_bytes,
+            },
+        );
+        let parts = HttpParts {
+            desk: Arc::clone(&desk),
+            metrics: metrics.clone(),
+            requests_per_second: settings.requests_per_second,
+        };
+        let server = http::server(parts, listener, settings.workers).map_err(StartError::Server)?;
+        let metrics_server = match metrics_listener {
+            Some(listener) => {
+                let server = http::metrics_server(metrics, listener).map_err(StartError::Server)?;
+                let handle = server.handle();
+                tokio::spawn(server);
+                Some(handle)
+            }
+            None => None,
+        };
+        tokio::spawn(keep_certificates_fresh(refreshed));
+        Ok(Self {
+            address,
+            workers: Workers::start(&desk),
+            desk,
+            server: server.handle(),
+            running: tokio::spawn(server),
+            metrics_server,
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The desk behind it.
+    #[must_use]
+    pub const fn desk(&self) -> &Arc<Desk> {
+        &self.desk
+    }
+
+    /// Stops within 10 s: no new work; what is in flight ends, or is left durable for recovery (contract §2).
+    pub async fn stop(self) {
+        tracing::info!("stopping: no new work is taken");
+        if let Some(metrics) = self.metrics_server {
+            metrics.stop(false).await;
+        }
+        let stop = async {
+            tokio::join!(self.server.stop(true), self.workers.stop(STOP_WITHIN), self.desk.finish_sending());
+        };
+        if tokio::time::timeout(STOP_WITHIN, stop).await.is_err() {
+            tracing::warn!("calls under way were cut off; they are asked after at the next start");
+        }
+        self.running.abort();
+        self.desk.ledger().close().await;
+        tracing::info!("stopped");
+    }
+}
+
+/// WeChat Pay's platform certificates, looked after before they are needed (wechat-pay §4: at least every 12 h). In pure
+/// public key mode the wallet has none, and says so.
+async fn keep_certificates_fresh(accounts: Vec<Arc<WechatPay>>) {
+    loop {
+        tokio::time::sleep(scanback_wechat::POLL_EVERY).await;
+        for account in &accounts {
+            if let Err(error) = account.refresh_certificates().await {
+                tracing::info!(%error, "no platform certificates were fetched");
+            }
+        }
+    }
+}
