@@ -19,18 +19,21 @@ const DEFAULT_FILTER: &str = "warn,scanback=info,scanback_wechat=info,scanback_a
 pub enum LogForm {
     /// A line of JSON each, for machines: `serve`.
     Json,
-    /// For people at a terminal: `demo` and the tools.
+    /// For people at a terminal: the tools.
     Text,
+    /// Only what should not happen: `demo`, which breaks things on purpose and shows its own table.
+    Quiet,
 }
 
 /// Sends logs to standard error. Call once.
 pub fn start_logging(form: LogForm) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
+    let usual = if form == LogForm::Quiet { "error,actix_http=off" } else { DEFAULT_FILTER };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(usual));
     let registry = tracing_subscriber::registry().with(filter);
     // a second call, as in a test, changes nothing
     let _ = match form {
         LogForm::Json => registry.with(tracing_subscriber::fmt::layer().json().with_writer(std::io::stderr)).try_init(),
-        LogForm::Text => {
+        LogForm::Text | LogForm::Quiet => {
             registry.with(tracing_subscriber::fmt::layer().compact().with_writer(std::io::stderr)).try_init()
         }
     };

@@ -101,7 +101,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             system.block_on(serve::run(args.settings()?))?;
         }
         Command::Demo(args) => {
-            crate::telemetry::start_logging(LogForm::Text);
+            crate::telemetry::start_logging(LogForm::Quiet);
             return system.block_on(demo::run(args));
         }
         Command::Sandbox(args) => {

@@ -1,0 +1,10 @@
+//! The sandbox as its clients meet it: real HTTP, signatures made and checked with another library than its own.
+
+mod alipay;
+mod control;
+mod directory;
+mod faults;
+mod listener;
+mod notifications;
+mod shop;
+mod wechat;
