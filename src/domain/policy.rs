@@ -211,11 +211,9 @@ mod tests {
         /// Whatever is asked, a yes never passes what is left, and never gives nothing.
         #[test]
         fn a_yes_fits_what_is_left(
-            amount in 0..5_000i64, refunded in 0..5_000i64, reserved in 0..5_000i64, asked in proptest::option::of(0..6_000i64),
+            left in 0..5_000i64, refunded in 0..5_000i64, reserved in 0..5_000i64, asked in proptest::option::of(0..6_000i64),
         ) {
-            prop_assume!(refunded + reserved <= amount);
-            let order = order(amount, refunded, reserved);
-            let left = amount - refunded - reserved;
+            let order = order(left + refunded + reserved, refunded, reserved);
             match Policy::default().decide(&order, &wish(asked), &WALLET, now()) {
                 Ok(yes) => {
                     prop_assert!(yes.amount.value() > 0 && yes.amount.value() <= left);
@@ -271,6 +269,6 @@ mod tests {
     fn the_window_is_the_sooner_of_ours_and_the_wallets() {
         let short = Capabilities { refund_window_days: 90, ..WALLET };
         let until = Policy::default().refund_until(&order(1, 0, 0), &short).unwrap();
-        assert_eq!(until - now(), jiff::Span::new().hours(24 * 90).fieldwise());
+        assert_eq!(until.duration_since(now()), SignedDuration::from_hours(24 * 90));
     }
 }
