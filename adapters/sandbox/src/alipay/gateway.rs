@@ -1,0 +1,165 @@
+//! The gateway: parameters from query and form, the request's signature, and what is refused before any business
+//! (alipay §1, §2, §4, §6).
+
+use std::collections::BTreeMap;
+
+use actix_web::web::Query;
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::{cipher, node::Node};
+use crate::{beijing, world::World};
+
+/// Every parameter of a call, decoded; by name.
+pub(super) struct Params(BTreeMap<String, String>);
+
+impl Params {
+    /// All in the query, all in the form body, or split: merged (alipay §1). The query's value stands where both have one.
+    pub(super) fn merge(query: &str, body: &[u8]) -> Self {
+        let pairs =
+            |text: &str| Query::<Vec<(String, String)>>::from_query(text).map(Query::into_inner).unwrap_or_default();
+        let mut merged = BTreeMap::new();
+        let body = String::from_utf8_lossy(body);
+        for (name, value) in pairs(query).into_iter().chain(pairs(&body)) {
+            merged.entry(name).or_insert(value);
+        }
+        Self(merged)
+    }
+
+    /// A parameter that is there and not empty.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// What the signature is over: all but `sign` (`sign_type` stays), without empty values, sorted, not encoded.
+    fn signed_text(&self) -> String {
+        let pairs = self.0.iter().filter(|(name, value)| *name != "sign" && !value.is_empty());
+        let pairs: Vec<String> = pairs.map(|(name, value)| format!("{name}={value}")).collect();
+        pairs.join("&")
+    }
+}
+
+/// A call that the gateway let in.
+pub(super) struct Gate<'a> {
+    pub(super) method: &'a str,
+    pub(super) with_certificate: bool,
+    pub(super) is_encrypted: bool,
+}
+
+fn missing(what: &str, name: &str) -> Node {
+    let sub_code = format!("isv.missing-{what}");
+    Node::refused("40001", "Missing Required Arguments", &sub_code, &format!("缺少参数 {name}"))
+}
+
+fn invalid(what: &str, sub_msg: &str) -> Node {
+    Node::refused("40002", "Invalid Arguments", &format!("isv.invalid-{what}"), sub_msg)
+}
+
+/// Whether our application sent this, now.
+pub(super) fn check<'a>(world: &World, params: &'a Params) -> Result<Gate<'a>, Node> {
+    let required = |name: &str, what: &str| params.get(name).ok_or_else(|| missing(what, name));
+    let identity = &world.identity.alipay;
+    let app_id = required("app_id", "app-id")?;
+    let method = required("method", "method")?;
+    let sign_type = required("sign_type", "signature-type")?;
+    let signature = required("sign", "signature")?;
+    let timestamp = required("timestamp", "timestamp")?;
+    let version = required("version", "version")?;
+    if app_id != identity.params.app_id {
+        return Err(invalid("app-id", "无效的AppID参数"));
+    }
+    if sign_type != "RSA2" {
+        return Err(invalid("signature-type", "签名类型应为RSA2"));
+    }
+    let charset = params.get("charset").unwrap_or("utf-8");
+    if !charset.eq_ignore_ascii_case("utf-8") && !charset.eq_ignore_ascii_case("utf8") {
+        return Err(invalid("charset", "沙箱只支持charset=utf-8"));
+    }
+    if params.get("format").is_some_and(|format| !format.eq_ignore_ascii_case("json")) {
+        return Err(invalid("format", "无效的数据格式，应为JSON"));
+    }
+    if version != "1.0" {
+        return Err(invalid("parameter", "version应为1.0"));
+    }
+    let with_certificate = check_certificates(world, params)?;
+    if !identity.app.verifies(params.signed_text().as_bytes(), signature) {
+        return Err(invalid("signature", &explain(world, params, signature)));
+    }
+    let at = beijing::parse_seconds(timestamp)
+        .ok_or_else(|| invalid("timestamp", "timestamp格式应为yyyy-MM-dd HH:mm:ss"))?;
+    let age = Timestamp::now().as_second() - at.as_second();
+    if age.unsigned_abs() > world.scale.request_age().as_secs() {
+        let text =
+            format!("timestamp与服务器相差{age}秒，应为北京时间，最多相差{}秒", world.scale.request_age().as_secs());
+        return Err(invalid("timestamp", &text));
+    }
+    let is_encrypted = match params.get("encrypt_type") {
+        None => false,
+        Some("AES") => true,
+        Some(_) => return Err(invalid("encrypt-type", "encrypt_type应为AES")),
+    };
+    Ok(Gate { method, with_certificate, is_encrypted })
+}
+
+/// Certificate mode is chosen by `app_cert_sn`; both numbers must be those of this sandbox's files.
+fn check_certificates(world: &World, params: &Params) -> Result<bool, Node> {
+    let identity = &world.identity.alipay;
+    let Some(app) = params.get("app_cert_sn") else { return Ok(false) };
+    if app != identity.app_cert_sn {
+        return Err(invalid("parameter", &format!("app_cert_sn不匹配: 应为{}", identity.app_cert_sn)));
+    }
+    if params.get("alipay_root_cert_sn") != Some(identity.root_cert_sn.as_str()) {
+        return Err(invalid("parameter", &format!("alipay_root_cert_sn不匹配: 应为{}", identity.root_cert_sn)));
+    }
+    Ok(true)
+}
+
+/// The usual mistakes, tried one by one; else the text that should have been signed.
+fn explain(world: &World, params: &Params, signature: &str) -> String {
+    let text = params.signed_text();
+    let without = |name: &str| -> String {
+        let pairs = params.0.iter().filter(|(key, value)| !["sign", name].contains(&key.as_str()) && !value.is_empty());
+        pairs.map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join("&")
+    };
+    let key = &world.identity.alipay.app;
+    let fits = |tried: &str| tried != text && key.verifies(tried.as_bytes(), signature);
+    let fault = if fits(&without("sign_type")) {
+        "签名时去掉了sign_type，请求签名须保留sign_type"
+    } else if fits(&without("biz_content")) {
+        "签名时漏掉了biz_content"
+    } else {
+        "请检查应用私钥、字符集和待签名字符串"
+    };
+    // braces would disturb SDKs that count them (alipay §20)
+    let shown: String = text.chars().take(300).map(|letter| if "{}".contains(letter) { '_' } else { letter }).collect();
+    format!("验签出错，{fault}。待签名字符串: {shown}")
+}
+
+/// The business content: a JSON object, decrypted where it came encrypted.
+pub(super) fn content(world: &World, params: &Params, gate: &Gate<'_>) -> Result<Value, Node> {
+    let text = params.get("biz_content").ok_or_else(|| Node::failed("ACQ.INVALID_PARAMETER", "缺少biz_content"))?;
+    let plain = if gate.is_encrypted {
+        let plain = cipher::decrypt(&world.identity.alipay.params.aes_key, text);
+        plain.ok_or_else(|| {
+            Node::refused("40002", "Invalid Arguments", "isv.decryption-error-unknown", "解密出错，未知异常")
+        })?
+    } else {
+        text.to_owned()
+    };
+    match serde_json::from_str(&plain) {
+        Ok(content @ Value::Object(_)) => Ok(content),
+        _ => Err(Node::failed("ACQ.INVALID_PARAMETER", "biz_content不是JSON对象")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn query_and_form_are_merged_decoded_and_sorted_and_sign_type_stays() {
+        let params = Params::merge("b=2&a=%7B1%7D&sign=x&empty=", b"sign_type=RSA2&c=a+b%2B");
+        assert_eq!(params.signed_text(), "a={1}&b=2&c=a b+&sign_type=RSA2");
+        assert_eq!(params.get("empty"), None);
+    }
+}

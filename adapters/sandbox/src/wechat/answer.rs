@@ -1,0 +1,161 @@
+//! Answers and their signatures (wechat-pay §3, §5).
+
+use std::sync::Arc;
+
+use actix_web::{HttpRequest, HttpResponse, http::StatusCode};
+use jiff::Timestamp;
+use rand::{Rng as _, distributions::Alphanumeric};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::{
+    directory::PlatformCertificate,
+    keys::{KeyError, SigningKey},
+    server::Broken,
+    world::World,
+};
+
+const SIGNATURE_TYPE: &str = "WECHATPAY2-SHA256-RSA2048";
+const NONCE_LENGTH: usize = 32;
+
+/// Which key signs, and under which name.
+pub(super) enum Signer {
+    PublicKey(Arc<World>),
+    Certificate(Arc<PlatformCertificate>),
+}
+
+impl Signer {
+    /// By the request's `Wechatpay-Serial`: the public key where it names that, else the certificate that it names, else
+    /// the newest certificate (wechat-pay §5).
+    pub(super) fn choose(world: &Arc<World>, request: &HttpRequest) -> Self {
+        let header = request.headers().get("Wechatpay-Serial").and_then(|value| value.to_str().ok());
+        Self::named(world, header)
+    }
+
+    pub(super) fn named(world: &Arc<World>, serial: Option<&str>) -> Self {
+        if serial == Some(world.identity.wechat.params.platform_public_key_id.as_str()) {
+            return Self::PublicKey(Arc::clone(world));
+        }
+        let certificates = world.platform_certificates();
+        let named = certificates
+            .iter()
+            .find(|one| serial.is_some_and(|serial| one.certificate.serial.eq_ignore_ascii_case(serial)));
+        let newest = certificates.last().unwrap_or(&world.identity.wechat.platform);
+        Self::Certificate(Arc::clone(named.unwrap_or(newest)))
+    }
+
+    pub(super) fn serial(&self) -> &str {
+        match self {
+            Self::PublicKey(world) => &world.identity.wechat.params.platform_public_key_id,
+            Self::Certificate(platform) => &platform.certificate.serial,
+        }
+    }
+
+    fn key(&self) -> &SigningKey {
+        match self {
+            Self::PublicKey(world) => &world.identity.wechat.public_key_mode,
+            Self::Certificate(platform) => &platform.key,
+        }
+    }
+
+    /// The five headers over a body, of this moment: answers and notifications are signed alike.
+    pub(super) fn headers(&self, body: &[u8]) -> Result<[(&'static str, String); 5], KeyError> {
+        let timestamp = Timestamp::now().as_second().to_string();
+        let nonce = nonce();
+        let mut message = format!("{timestamp}\n{nonce}\n").into_bytes();
+        message.extend_from_slice(body);
+        message.push(b'\n');
+        Ok([
+            ("Wechatpay-Timestamp", timestamp),
+            ("Wechatpay-Nonce", nonce),
+            ("Wechatpay-Signature", self.key().sign(&message)?),
+            ("Wechatpay-Serial", self.serial().to_owned()),
+            ("Wechatpay-Signature-Type", SIGNATURE_TYPE.to_owned()),
+        ])
+    }
+}
+
+fn nonce() -> String {
+    rand::thread_rng().sample_iter(Alphanumeric).take(NONCE_LENGTH).map(char::from).collect()
+}
+
+/// An answer before it is signed.
+#[derive(Debug)]
+pub(super) struct Reply {
+    status: StatusCode,
+    body: Vec<u8>,
+}
+
+impl Reply {
+    /// 200 with JSON.
+    pub(super) fn ok(body: &impl Serialize) -> Self {
+        match serde_json::to_vec(body) {
+            Ok(body) => Self { status: StatusCode::OK, body },
+            Err(error) => Self::error(500, "SYSTEM_ERROR", &error.to_string()),
+        }
+    }
+
+    /// 204 without a body.
+    pub(super) fn done() -> Self {
+        Self { status: StatusCode::NO_CONTENT, body: Vec::new() }
+    }
+
+    /// An error in the wallet's form (wechat-pay §7).
+    pub(super) fn error(status: u16, code: &str, message: &str) -> Self {
+        Self::of_error(status, &json!({ "code": code, "message": message }))
+    }
+
+    /// An error that says more.
+    pub(super) fn error_with(status: u16, code: &str, message: &str, detail: Value) -> Self {
+        Self::of_error(status, &json!({ "code": code, "message": message, "detail": detail }))
+    }
+
+    fn of_error(status: u16, body: &Value) -> Self {
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        Self { status, body: body.to_string().into_bytes() }
+    }
+
+    /// The same status with a body that no JSON parser takes: cut off in the middle.
+    pub(super) fn garbled(mut self) -> Self {
+        self.body.truncate(self.body.len() / 2);
+        self.body.extend_from_slice(b"\xff<");
+        if self.status == StatusCode::NO_CONTENT {
+            self.status = StatusCode::OK;
+        }
+        self
+    }
+
+    /// Signed over exactly these bytes.
+    pub(super) fn signed(self, signer: &Signer) -> Result<HttpResponse, Broken> {
+        let headers = signer.headers(&self.body)?;
+        Ok(self.respond(headers.as_slice()))
+    }
+
+    /// Signed over other bytes: the headers are all there, and wrong.
+    pub(super) fn badly_signed(self, signer: &Signer) -> Result<HttpResponse, Broken> {
+        let headers = signer.headers(b"{\"not\":\"this body\"}")?;
+        Ok(self.respond(headers.as_slice()))
+    }
+
+    /// Without a signature.
+    pub(super) fn unsigned(self) -> HttpResponse {
+        self.respond(&[])
+    }
+
+    fn respond(self, headers: &[(&'static str, String)]) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status);
+        response.insert_header(("Request-ID", request_id()));
+        for (name, value) in headers {
+            response.insert_header((*name, value.as_str()));
+        }
+        if self.status == StatusCode::NO_CONTENT {
+            return response.finish();
+        }
+        response.content_type("application/json; charset=utf-8").body(self.body)
+    }
+}
+
+/// What the wallet's support asks for (wechat-pay §1).
+fn request_id() -> String {
+    uuid::Uuid::now_v7().simple().to_string().to_uppercase()
+}

@@ -1,0 +1,125 @@
+//! What every call shares: the books, the faults, the keys, and the way to the notifier.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use tokio::sync::{Notify, mpsc, watch};
+
+use crate::{
+    books::{Books, News, Wallet},
+    directory::{Identity, PlatformCertificate},
+    faults::{Faults, Fired, Operation},
+    keys::KeyError,
+    scale::Scale,
+    wechat::Nonces,
+};
+
+/// The state of one sandbox. All of it is in memory: a restart forgets orders and refunds, not keys.
+pub(crate) struct World {
+    pub(crate) identity: Identity,
+    pub(crate) scale: Scale,
+    pub(crate) control_token: Option<String>,
+    pub(crate) nonces: Mutex<Nonces>,
+    /// Rings when the time of the next change may be another one.
+    pub(crate) changed: Notify,
+    books: Mutex<Books>,
+    faults: Mutex<Faults>,
+    /// Newest last; two at most, the older one for the overlap.
+    platform: RwLock<Vec<Arc<PlatformCertificate>>>,
+    rotations: Mutex<usize>,
+    news: mpsc::UnboundedSender<News>,
+    stopping: watch::Receiver<bool>,
+}
+
+impl World {
+    pub(crate) fn new(
+        identity: Identity,
+        scale: Scale,
+        seed: Option<u64>,
+        control_token: Option<String>,
+        news: mpsc::UnboundedSender<News>,
+        stopping: watch::Receiver<bool>,
+    ) -> Self {
+        Self {
+            scale,
+            control_token,
+            nonces: Mutex::default(),
+            changed: Notify::new(),
+            books: Mutex::new(Books::new(scale, seed)),
+            faults: Mutex::new(Faults::new(seed)),
+            platform: RwLock::new(vec![Arc::clone(&identity.wechat.platform)]),
+            rotations: Mutex::new(0),
+            news,
+            stopping,
+            identity,
+        }
+    }
+
+    /// Does something with the books, now; what they have to tell is passed on to the notifier.
+    pub(crate) fn books<T>(&self, act: impl FnOnce(&mut Books, Timestamp) -> T) -> T {
+        let mut books = lock(&self.books);
+        let due = books.next_due();
+        let result = act(&mut books, Timestamp::now());
+        let news = books.take_news();
+        let due_changed = books.next_due() != due;
+        drop(books);
+        for one in news {
+            // nobody listens any more only while the sandbox stops
+            let _ = self.news.send(one);
+        }
+        if due_changed {
+            self.changed.notify_one();
+        }
+        result
+    }
+
+    /// The faults.
+    pub(crate) fn faults(&self) -> MutexGuard<'_, Faults> {
+        lock(&self.faults)
+    }
+
+    /// The fault that meets this call, if one does.
+    pub(crate) fn draw(&self, wallet: Wallet, operation: Operation) -> Option<Fired> {
+        let fired = self.faults().draw(wallet, operation)?;
+        tracing::info!(wallet = wallet.word(), operation = operation.word(), kind = fired.kind.word(), "a fault fires");
+        Some(fired)
+    }
+
+    /// Holds a call, in real time; a stop of the sandbox lets it go.
+    pub(crate) async fn hold(&self, delay: Duration) {
+        if delay.is_zero() {
+            return;
+        }
+        let mut stopping = self.stopping.clone();
+        tokio::select! {
+            () = tokio::time::sleep(delay) => {}
+            _ = stopping.wait_for(|stop| *stop) => {}
+        }
+    }
+
+    /// The platform certificates that are valid, newest last.
+    pub(crate) fn platform_certificates(&self) -> Vec<Arc<PlatformCertificate>> {
+        self.platform.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Makes a new platform certificate the one that signs; the former stays valid until the next rotation. Slow: it
+    /// makes a key.
+    pub(crate) fn rotate(&self) -> Result<Arc<PlatformCertificate>, KeyError> {
+        let mut rotations = lock(&self.rotations); // one rotation at a time
+        let fresh = Arc::new(self.identity.new_platform_certificate(*rotations + 1)?);
+        *rotations += 1;
+        let mut platform = self.platform.write().unwrap_or_else(PoisonError::into_inner);
+        platform.push(Arc::clone(&fresh));
+        let kept = platform.len().saturating_sub(2);
+        platform.drain(..kept);
+        Ok(fresh)
+    }
+}
+
+/// A lock whose holder panicked is taken all the same: every change here is complete before the next can begin.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
