@@ -14,7 +14,7 @@ use actix_web::{
 use serde_json::{Map, Value, json};
 
 use crate::{
-    books::{RefundStatus, SettleRefusal, Wallet},
+    books::{OrderNumber, RefundStatus, SettleRefusal, Wallet},
     faults::{Fault, Kind, Operation},
     fields::Fields,
     frame::{Format, Symbology},
@@ -174,14 +174,13 @@ async fn frame(world: Data<World>, request: HttpRequest) -> Result<HttpResponse,
     let format = fields.word("format", &Format::WORDS)?.unwrap_or(Format::Jpeg);
     let number = fields.required_text("out_trade_no", orders::NUMBER_LENGTH)?;
     let wallet = orders::wallet_of(&world, fields.word("wallet", &WALLETS)?, number)?;
-    let (text, seed) = world.books(|books, now| {
-        let text = match show {
-            Show::BillCode => Ok(number.to_owned()),
-            Show::PaymentCode => books.show_code(wallet, &crate::books::OrderNumber::Merchant(number.to_owned()), now),
-        };
-        (text, books.draw_seed())
+    let order = OrderNumber::Merchant(number.to_owned());
+    let text = world.books(|books, now| match show {
+        Show::BillCode => books.order(wallet, &order, now).map(|order| order.out_trade_no),
+        Show::PaymentCode => books.show_code(wallet, &order, now),
     });
     let text = text.map_err(|_| orders::no_such_order(number))?;
+    let seed = world.books(|books, _| books.draw_seed());
     let drawn = web::block(move || crate::frame::draw(&text, symbology, format, seed)).await;
     match drawn {
         Ok(Ok(picture)) => Ok(HttpResponse::Ok().content_type(format.media_type()).body(picture)),
