@@ -3,6 +3,8 @@
 mod orders;
 mod problem;
 
+use std::net::IpAddr;
+
 use actix_web::{
     Error, HttpRequest, HttpResponse,
     body::BoxBody,
@@ -55,14 +57,18 @@ async fn only_friends(request: ServiceRequest, next: Next<BoxBody>) -> Result<Se
 }
 
 fn is_friend(request: &HttpRequest) -> bool {
-    if request.peer_addr().is_some_and(|peer| peer.ip().to_canonical().is_loopback()) {
+    let given = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let token = request.app_data::<Data<World>>().and_then(|world| world.control_token.as_deref());
+    may_control(request.peer_addr().map(|peer| peer.ip()), given, token)
+}
+
+fn may_control(peer: Option<IpAddr>, authorization: Option<&str>, token: Option<&str>) -> bool {
+    if peer.is_some_and(|peer| peer.to_canonical().is_loopback()) {
         return true;
     }
-    let given = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let given = given.and_then(|text| text.strip_prefix("Bearer "));
-    let expected = request.app_data::<Data<World>>().and_then(|world| world.control_token.as_deref());
-    given.zip(expected).is_some_and(|(given, expected)| {
-        aws_lc_rs::constant_time::verify_slices_are_equal(given.as_bytes(), expected.as_bytes()).is_ok()
+    let given = authorization.and_then(|text| text.strip_prefix("Bearer "));
+    given.zip(token).is_some_and(|(given, token)| {
+        aws_lc_rs::constant_time::verify_slices_are_equal(given.as_bytes(), token.as_bytes()).is_ok()
     })
 }
 
@@ -186,5 +192,25 @@ async fn frame(world: Data<World>, request: HttpRequest) -> Result<HttpResponse,
         Ok(Ok(picture)) => Ok(HttpResponse::Ok().content_type(format.media_type()).body(picture)),
         Ok(Err(error)) => Err(fields.bad("symbology", error.to_string()).into()),
         Err(error) => Err(Problem::new(500, "internal", &error.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_calls_come_from_loopback_or_carry_the_token() {
+        let from = |peer: &str, given, token| may_control(Some(peer.parse().unwrap()), given, token);
+        assert!(from("127.0.0.1", None, None));
+        assert!(from("::1", None, Some("T")));
+        assert!(from("::ffff:127.0.0.1", None, None));
+        assert!(!from("10.0.0.2", None, None));
+        assert!(!from("10.0.0.2", None, Some("T")));
+        assert!(!from("10.0.0.2", Some("Bearer "), None));
+        assert!(!from("10.0.0.2", Some("Bearer X"), Some("T")));
+        assert!(!from("10.0.0.2", Some("T"), Some("T")));
+        assert!(from("10.0.0.2", Some("Bearer T"), Some("T")));
+        assert!(!may_control(None, None, Some("T")));
     }
 }

@@ -94,19 +94,22 @@ async fn a_reset_after_effect_is_a_tcp_reset_and_a_timeout_an_orderly_close_and_
 async fn a_held_call_holds_no_other_call() {
     let shop = shop().await;
     for wallet in ["wechat", "alipay"] {
-        shop.fault_with(json!({ "wallet": wallet, "operation": "refund", "kind": "slow", "delay_ms": 1_500 })).await;
+        shop.fault_with(json!({ "wallet": wallet, "operation": "refund", "kind": "slow", "delay_ms": 2_000 })).await;
     }
     let begin = Instant::now();
-    let held = async { tokio::join!(try_wechat_refund(&shop), try_alipay_refund(&shop)) };
+    let held = async {
+        let answers = tokio::join!(try_wechat_refund(&shop), try_alipay_refund(&shop));
+        (answers, begin.elapsed())
+    };
     let others = async {
         for _ in 0..10 {
             assert_eq!(shop.wechat_status("R9").await, "none");
         }
         begin.elapsed()
     };
-    let ((wechat, alipay), others) = tokio::join!(held, others);
-    assert!(others < Duration::from_millis(1_200), "{others:?}");
-    assert!(begin.elapsed() >= Duration::from_millis(1_500));
+    let (((wechat, alipay), held), others) = tokio::join!(held, others);
+    assert!(others < held, "ten calls took {others:?}, the held one {held:?}");
+    assert!(held >= Duration::from_secs(2));
     assert_eq!((wechat.unwrap().status, alipay.unwrap().field("fund_change")), (200, "Y".to_owned()));
     shop.close().await;
 }
