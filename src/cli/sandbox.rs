@@ -1,6 +1,10 @@
 //! `scanback sandbox`: the mock wallets, in a process of their own.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    io::{self, Write as _},
+    net::SocketAddr,
+    path::PathBuf,
+};
 
 use scanback_sandbox::{Options, Sandbox};
 
@@ -37,8 +41,10 @@ pub(super) async fn run(args: SandboxArgs) -> anyhow::Result<()> {
         time_scale: args.time_scale,
     })
     .await?;
-    println!("sandbox on {}", sandbox.base_url());
-    println!("configuration for `scanback serve`: {}", dir.join("scanback.toml").display());
+    // whoever started it may have stopped reading: that ends nothing
+    let mut output = io::stdout();
+    let _ = writeln!(output, "sandbox on {}", sandbox.base_url());
+    let _ = writeln!(output, "configuration for `scanback serve`: {}", dir.join("scanback.toml").display());
     super::asked_to_stop().await?;
     sandbox.stop().await;
     Ok(())

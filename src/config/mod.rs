@@ -245,6 +245,28 @@ mod tests {
         }
     }
 
+    /// The manual is true: every setting in it exists, those that are commented out (`#key = value`) as well.
+    #[test]
+    fn the_example_file_names_settings_that_exist() {
+        let example = include_str!("../../deploy/scanback.example.toml");
+        let is_setting = |line: &str| {
+            let name = line.split(" = ").next().unwrap_or("");
+            line.contains(" = ") && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        };
+        let all: Vec<_> = example
+            .lines()
+            .map(|line| line.strip_prefix('#').filter(|rest| is_setting(rest)).unwrap_or(line))
+            .collect();
+        for text in [example.to_owned(), all.join("\n")] {
+            let config = config::Config::builder()
+                .add_source(config::File::from_str(&text, config::FileFormat::Toml))
+                .build()
+                .unwrap();
+            let raw = config.try_deserialize::<raw::Raw>();
+            assert!(raw.is_ok(), "{:?}", raw.err());
+        }
+    }
+
     #[test]
     fn no_secret_shows_in_debug() {
         let settings = Settings::read(MINIMAL, Path::new(".")).unwrap();

@@ -5,6 +5,7 @@
 
 use std::{future::Future, pin::Pin, str::FromStr, time::Duration};
 
+use futures_util::FutureExt as _;
 use sqlx::{
     ConnectOptions, Connection, Postgres, Row as _, Sqlite, SqliteConnection,
     pool::PoolConnection,
@@ -349,12 +350,13 @@ async fn commit_together(conn: &mut Conn, batch: Vec<Queued>) -> Result<(), Ledg
     let mut tells = Vec::with_capacity(batch.len());
     for Queued(run) in batch {
         conn.execute("SAVEPOINT piece", vec![]).await?;
-        let ran = run(conn).await;
-        if !ran.keep {
+        // a fault in one piece must not take the writer with it: its caller hears that the database gave no answer
+        let ran = std::panic::AssertUnwindSafe(run(conn)).catch_unwind().await.ok();
+        if !ran.as_ref().is_some_and(|ran| ran.keep) {
             conn.execute("ROLLBACK TO piece", vec![]).await?;
         }
         conn.execute("RELEASE piece", vec![]).await?;
-        tells.push(ran.tell);
+        tells.extend(ran.map(|ran| ran.tell));
     }
     let committed = conn.execute("COMMIT", vec![]).await;
     for tell in tells {

@@ -83,7 +83,7 @@ pub(crate) async fn serve(
     let gate = match gateway::check(&world, &params) {
         Ok(gate) => gate,
         Err(refused) => {
-            tracing::info!(reason = %refused, "an Alipay call was refused by the gateway");
+            tracing::info!(sub_code = refused.sub_code(), "an Alipay call was refused by the gateway");
             return Answer::plain("error_response", &refused).signed(&world);
         }
     };

@@ -3,6 +3,8 @@
 mod orders;
 mod problem;
 
+use std::net::IpAddr;
+
 use actix_web::{
     Error, HttpRequest, HttpResponse,
     body::BoxBody,
@@ -14,7 +16,7 @@ use actix_web::{
 use serde_json::{Map, Value, json};
 
 use crate::{
-    books::{RefundStatus, SettleRefusal, Wallet},
+    books::{OrderNumber, RefundStatus, SettleRefusal, Wallet},
     faults::{Fault, Kind, Operation},
     fields::Fields,
     frame::{Format, Symbology},
@@ -55,14 +57,18 @@ async fn only_friends(request: ServiceRequest, next: Next<BoxBody>) -> Result<Se
 }
 
 fn is_friend(request: &HttpRequest) -> bool {
-    if request.peer_addr().is_some_and(|peer| peer.ip().to_canonical().is_loopback()) {
+    let given = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let token = request.app_data::<Data<World>>().and_then(|world| world.control_token.as_deref());
+    may_control(request.peer_addr().map(|peer| peer.ip()), given, token)
+}
+
+fn may_control(peer: Option<IpAddr>, authorization: Option<&str>, token: Option<&str>) -> bool {
+    if peer.is_some_and(|peer| peer.to_canonical().is_loopback()) {
         return true;
     }
-    let given = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let given = given.and_then(|text| text.strip_prefix("Bearer "));
-    let expected = request.app_data::<Data<World>>().and_then(|world| world.control_token.as_deref());
-    given.zip(expected).is_some_and(|(given, expected)| {
-        aws_lc_rs::constant_time::verify_slices_are_equal(given.as_bytes(), expected.as_bytes()).is_ok()
+    let given = authorization.and_then(|text| text.strip_prefix("Bearer "));
+    given.zip(token).is_some_and(|(given, token)| {
+        aws_lc_rs::constant_time::verify_slices_are_equal(given.as_bytes(), token.as_bytes()).is_ok()
     })
 }
 
@@ -174,18 +180,37 @@ async fn frame(world: Data<World>, request: HttpRequest) -> Result<HttpResponse,
     let format = fields.word("format", &Format::WORDS)?.unwrap_or(Format::Jpeg);
     let number = fields.required_text("out_trade_no", orders::NUMBER_LENGTH)?;
     let wallet = orders::wallet_of(&world, fields.word("wallet", &WALLETS)?, number)?;
-    let (text, seed) = world.books(|books, now| {
-        let text = match show {
-            Show::BillCode => Ok(number.to_owned()),
-            Show::PaymentCode => books.show_code(wallet, &crate::books::OrderNumber::Merchant(number.to_owned()), now),
-        };
-        (text, books.draw_seed())
+    let order = OrderNumber::Merchant(number.to_owned());
+    let text = world.books(|books, now| match show {
+        Show::BillCode => books.order(wallet, &order, now).map(|order| order.out_trade_no),
+        Show::PaymentCode => books.show_code(wallet, &order, now),
     });
     let text = text.map_err(|_| orders::no_such_order(number))?;
+    let seed = world.books(|books, _| books.draw_seed());
     let drawn = web::block(move || crate::frame::draw(&text, symbology, format, seed)).await;
     match drawn {
         Ok(Ok(picture)) => Ok(HttpResponse::Ok().content_type(format.media_type()).body(picture)),
         Ok(Err(error)) => Err(fields.bad("symbology", error.to_string()).into()),
         Err(error) => Err(Problem::new(500, "internal", &error.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_calls_come_from_loopback_or_carry_the_token() {
+        let from = |peer: &str, given, token| may_control(Some(peer.parse().unwrap()), given, token);
+        assert!(from("127.0.0.1", None, None));
+        assert!(from("::1", None, Some("T")));
+        assert!(from("::ffff:127.0.0.1", None, None));
+        assert!(!from("10.0.0.2", None, None));
+        assert!(!from("10.0.0.2", None, Some("T")));
+        assert!(!from("10.0.0.2", Some("Bearer "), None));
+        assert!(!from("10.0.0.2", Some("Bearer X"), Some("T")));
+        assert!(!from("10.0.0.2", Some("T"), Some("T")));
+        assert!(from("10.0.0.2", Some("Bearer T"), Some("T")));
+        assert!(!may_control(None, None, Some("T")));
     }
 }

@@ -1,7 +1,7 @@
 //! Mock WeChat Pay and Alipay: real signatures both ways, and books of their own (contract §7).
 //!
 //! The sandbox shares no code with the adapters or the service: it is the independent truth that they are checked
-//! against. In reading order: `server` has the paths, [`wechat`] and [`alipay`] speak the wire, `books` decides,
+//! against. In reading order: `server` has the paths, `wechat` and `alipay` speak the wire, `books` decides,
 //! `notify` tells, `faults` and `cut` break things on request, `control` and `frame` serve whoever tests, `directory`
 //! and `keys` hold who everybody is.
 
@@ -225,12 +225,18 @@ impl Sandbox {
         }
     }
 
-    /// Serves until the server ends on its own, which only a failure makes it do; or until the future is dropped, when
-    /// the server goes on. A command races this against its signal and then calls nothing more: the process ends.
+    /// Serves until `stop` comes (a command's signal), then stops as [`Sandbox::stop`] does.
     /// # Errors
-    /// [`SandboxError::Server`] with what ended it.
-    pub async fn run_until_stopped(mut self) -> Result<(), SandboxError> {
-        let ended = (&mut self.server).await;
+    /// [`SandboxError::Server`] where the server ended before that, on its own.
+    pub async fn run_until_stopped(mut self, stop: impl Future<Output = ()>) -> Result<(), SandboxError> {
+        let ended = tokio::select! {
+            () = stop => None,
+            ended = &mut self.server => Some(ended),
+        };
+        let Some(ended) = ended else {
+            self.stop().await;
+            return Ok(());
+        };
         self.notifier.abort();
         ended.map_err(|error| SandboxError::Server(io::Error::other(error)))?.map_err(SandboxError::Server)
     }

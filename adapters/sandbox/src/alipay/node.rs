@@ -1,7 +1,5 @@
 //! The node of an answer: its fields in the order in which they are written, `code` and `msg` first.
 
-use std::fmt;
-
 use serde_json::Value;
 
 /// One node.
@@ -44,13 +42,11 @@ impl Node {
             self.0.iter().map(|(name, value)| format!("{}:{value}", Value::from(*name))).collect();
         format!("{{{}}}", fields.join(","))
     }
-}
 
-impl fmt::Display for Node {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let value =
-            |wanted: &str| self.0.iter().find(|(name, _)| *name == wanted).and_then(|(_, value)| value.as_str());
-        write!(f, "{}: {}", value("sub_code").unwrap_or_default(), value("sub_msg").unwrap_or_default())
+    /// What a log may say of a refusal: its code. The text repeats what a caller sent.
+    pub(super) fn sub_code(&self) -> &str {
+        let found = self.0.iter().find(|(name, _)| *name == "sub_code");
+        found.and_then(|(_, value)| value.as_str()).unwrap_or_default()
     }
 }
 

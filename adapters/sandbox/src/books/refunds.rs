@@ -181,6 +181,8 @@ impl Books {
             && let Some(order) = self.orders.get(&holder)
             && let Some(refund) = order.refund(&ask.number)
         {
+            // what a number stands for is its order and its amounts (wechat-pay §10, alipay §9); a service that is
+            // started anew may well have another address to be notified at
             let same_total = ask.total.is_none_or(|total| total == order.amount);
             if asked_for.as_ref() == Some(&holder) && refund.amount == ask.amount && same_total {
                 return Ok(Refunded { order: order.clone(), refund: refund.clone(), first: false });

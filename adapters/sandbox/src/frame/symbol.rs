@@ -92,6 +92,11 @@ impl Symbol {
         self.rows as f32 * self.module_height
     }
 
+    /// Whether a point of the screen, from the symbol's middle, is in the symbol or its quiet zone.
+    pub(super) fn has(&self, u: f32, v: f32) -> bool {
+        u.abs() <= self.width() / 2.0 && v.abs() <= self.height() / 2.0
+    }
+
     /// The shade of a point of the screen, from the symbol's middle.
     pub(super) fn shade(&self, u: f32, v: f32) -> f32 {
         let outside_x = u.abs() - self.width() / 2.0;

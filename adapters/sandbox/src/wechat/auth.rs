@@ -1,7 +1,10 @@
 //! Checking who calls: the signature of a request (wechat-pay §2). A refusal says which part is wrong, because the reader
 //! is a developer with a client to repair.
 
-use std::collections::{HashMap, VecDeque};
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    time::Duration,
+};
 
 use actix_web::{HttpRequest, http::header};
 use jiff::Timestamp;
@@ -18,28 +21,30 @@ use crate::{
 const SCHEME: &str = "WECHATPAY2-SHA256-RSA2048";
 /// How much of what was signed an error repeats: enough to compare, not a whole body.
 const SHOWN: usize = 400;
+/// A timestamp is whole seconds, our clock is not.
+const ONE_SECOND: Duration = Duration::from_secs(1);
 
 /// The nonces of the last requests: one is good once (contract §7).
 #[derive(Default)]
 pub(crate) struct Nonces {
-    known: HashMap<String, Timestamp>,
+    known: HashSet<String>,
     in_order: VecDeque<(Timestamp, String)>,
 }
 
 impl Nonces {
-    /// Takes a nonce; `false` where it was used before. Those whose request would be too old anyhow are forgotten.
-    fn take(&mut self, nonce: &str, now: Timestamp, keep: std::time::Duration) -> bool {
-        while let Some((at, old)) = self.in_order.front()
-            && beijing::since(now, *at) > keep
+    /// Takes a nonce; `false` where it was used before. `until` is when its request is too old anyhow: then it is
+    /// forgotten.
+    fn take(&mut self, nonce: &str, now: Timestamp, until: Timestamp) -> bool {
+        while let Some((end, old)) = self.in_order.front()
+            && *end < now
         {
             self.known.remove(old);
             self.in_order.pop_front();
         }
-        if self.known.contains_key(nonce) {
+        if !self.known.insert(nonce.to_owned()) {
             return false;
         }
-        self.known.insert(nonce.to_owned(), now);
-        self.in_order.push_back((now, nonce.to_owned()));
+        self.in_order.push_back((until, nonce.to_owned()));
         true
     }
 }
@@ -148,7 +153,8 @@ pub(super) fn check(world: &World, request: &HttpRequest, body: &[u8]) -> Result
         return Err(refused);
     }
     // after the signature: a stranger can't use a merchant's nonces up
-    if !lock(&world.nonces).take(sent.nonce, now, limit * 2) {
+    let until = Timestamp::from_second(seconds).map_or(now, |sent_at| beijing::after(sent_at, limit + ONE_SECOND));
+    if !lock(&world.nonces).take(sent.nonce, now, until) {
         return Err(Refused::new("nonce_str", "it was used before: each request needs a new one"));
     }
     Ok(())
@@ -218,10 +224,9 @@ mod tests {
     #[test]
     fn a_nonce_is_good_once_until_its_request_would_be_too_old() {
         let at = |seconds| Timestamp::from_second(seconds).unwrap();
-        let keep = std::time::Duration::from_secs(20);
         let mut nonces = Nonces::default();
-        assert!(nonces.take("a", at(0), keep));
-        assert!(!nonces.take("a", at(20), keep));
-        assert!(nonces.take("a", at(21), keep));
+        assert!(nonces.take("a", at(0), at(20)));
+        assert!(!nonces.take("a", at(20), at(40)));
+        assert!(nonces.take("a", at(21), at(41)));
     }
 }
