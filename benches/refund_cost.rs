@@ -93,10 +93,7 @@ fn rsa_unit() -> Result<(f64, f64), Failure> {
         }
         Ok(best)
     };
-    let sign = timed(
-        &mut || Ok(key.sign(&signature::RSA_PKCS1_SHA256, &random, &message, &mut signed)?),
-        200,
-    )?;
+    let sign = timed(&mut || Ok(key.sign(&signature::RSA_PKCS1_SHA256, &random, &message, &mut signed)?), 200)?;
     key.sign(&signature::RSA_PKCS1_SHA256, &random, &message, &mut signed)?;
     let verify = timed(&mut || Ok(public.verify(&message, &signed)?), 2000)?;
     Ok((sign, verify))
@@ -198,7 +195,10 @@ async fn measure(folder: &Path) -> Result<(), Failure> {
     println!("  service CPU a refund     {:8.3} ms", each * 1e3);
     println!("  RSA sign + verify        {:8.3} ms  ({:.3} + {:.3})", (sign + verify) * 1e3, sign * 1e3, verify * 1e3);
     println!("  ratio                    {:8.2}     (to stay within 2.5)", each / (sign + verify));
-    println!("  refunds a second         {:8.0}     (wall clock, sandbox and load on the same cores)", f64::from(u32::try_from(REFUNDS)?) / wall);
+    println!(
+        "  refunds a second         {:8.0}     (wall clock, sandbox and load on the same cores)",
+        f64::from(u32::try_from(REFUNDS)?) / wall
+    );
     println!("  idle memory              {idle:8.1} MB  (to stay under 40)");
     Ok(())
 }

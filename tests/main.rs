@@ -2,6 +2,8 @@
 //! comparing the books. `tests/run` runs them on SQLite, then on PostgreSQL with Redis.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failed step fails its test")]
 
+mod ceiling;
+mod idempotency;
 mod keys;
 mod refunds;
 mod shop;

@@ -4,6 +4,7 @@
 mod books;
 mod caller;
 mod program;
+mod redis;
 mod store;
 mod wallets;
 
@@ -20,6 +21,7 @@ use uuid::Uuid;
 
 pub(crate) use caller::{Answer, Call, Caller, fen, fresh_key};
 pub(crate) use program::{Program, run, scanback};
+pub(crate) use redis::RedisServer;
 pub(crate) use store::{Store, on_postgres};
 pub(crate) use wallets::{ALIPAY, Sandbox, WALLETS, WECHAT};
 
@@ -37,6 +39,7 @@ pub(crate) struct Opening {
     time_scale: u32,
     orders: Vec<(&'static str, &'static str, i64)>,
     settings: BTreeMap<String, String>,
+    alipay_settings: String,
     second_merchant: bool,
 }
 
@@ -56,6 +59,12 @@ impl Opening {
     /// A setting of the service, `section.key`.
     pub(crate) fn setting(mut self, name: &str, value: impl ToString) -> Self {
         self.settings.insert(variable(name), value.to_string());
+        self
+    }
+
+    /// A line of the merchant's Alipay account.
+    pub(crate) fn alipay_setting(mut self, line: &str) -> Self {
+        self.alipay_settings = format!("{line}\n");
         self
     }
 
@@ -83,6 +92,7 @@ impl Opening {
         std::fs::create_dir(&dir).unwrap();
         let mut sandboxes = vec![Sandbox::start("sandbox", &dir, self.time_scale, false).await];
         let mut config = std::fs::read_to_string(sandboxes[0].dir.join("scanback.toml")).unwrap();
+        config.push_str(&self.alipay_settings); // the account is the last section of the file
         if self.second_merchant {
             let other = Sandbox::start("other-sandbox", &dir, self.time_scale, true).await;
             let theirs = std::fs::read_to_string(other.dir.join("scanback.toml")).unwrap();
@@ -142,7 +152,13 @@ pub(crate) struct Shop {
 impl Shop {
     /// A shop that opens with the usual settings.
     pub(crate) fn new() -> Opening {
-        Opening { time_scale: TIME_SCALE, orders: Vec::new(), settings: BTreeMap::new(), second_merchant: false }
+        Opening {
+            time_scale: TIME_SCALE,
+            orders: Vec::new(),
+            settings: BTreeMap::new(),
+            alipay_settings: String::new(),
+            second_merchant: false,
+        }
     }
 
     /// `scanback` with this shop's settings in the environment.
@@ -168,6 +184,14 @@ impl Shop {
         self.settings.insert(variable("http.listen"), url.trim_start_matches("http://").to_owned());
         self.base = url;
         self.service = Some(service);
+    }
+
+    /// Starts one more service on the same ledger, keys and wallets.
+    pub(crate) async fn start_replica(&self) -> Replica {
+        let mut command = self.command(&["serve"]);
+        command.env(variable("http.listen"), "127.0.0.1:0");
+        let (service, base) = Program::start("replica", command, &self.dir, "listening on ").await;
+        Replica { _service: service, base }
     }
 
     /// Kills the service as a power cut would (SIGKILL).
@@ -233,8 +257,7 @@ impl Shop {
 
     /// Makes a token by the command line: its text.
     pub(crate) fn make_token(&self, role: &str, merchant: &str, name: &str) -> String {
-        let output =
-            self.run(&["token", "create", "--role", role, "--merchant", merchant, "--name", name], "");
+        let output = self.run(&["token", "create", "--role", role, "--merchant", merchant, "--name", name], "");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let printed = String::from_utf8(output.stdout).unwrap();
         let token = printed.strip_suffix('\n').unwrap();
@@ -351,19 +374,18 @@ impl Shop {
         self.sandbox().no_more_faults().await;
         self.until_settled(open).await;
         books::compare(&self).await;
-        self.close_unsettled().await;
+        for sandbox in &mut self.sandboxes {
+            sandbox.stop().await;
+        }
+        self.close_without_wallets().await;
     }
 
-    /// The same where the wallets are gone: what can be said without them.
-    pub(crate) async fn close_unsettled(mut self) {
+    /// The same where the wallets were killed: what can be said without them.
+    pub(crate) async fn close_without_wallets(mut self) {
         self.closed = true;
         self.ask_to_stop();
         assert!(self.stop().await.success(), "the service did not stop well");
         books::no_secret_is_anywhere(&self);
-        self.service = None;
-        for sandbox in &mut self.sandboxes {
-            sandbox.stop().await;
-        }
         self.store.remove().await;
     }
 
@@ -372,6 +394,19 @@ impl Shop {
         self.closed = true;
         self.service = None;
         self.store.remove().await;
+    }
+}
+
+/// One more service of a shop, as long as it is kept.
+pub(crate) struct Replica {
+    _service: Program,
+    base: String,
+}
+
+impl Replica {
+    /// The merchant's own system, calling this one.
+    pub(crate) fn caller(&self, shop: &Shop) -> Caller {
+        Caller { base: self.base.clone(), ..shop.merchant() }
     }
 }
 

@@ -25,6 +25,11 @@ pub(crate) fn on_postgres() -> bool {
     }
 }
 
+/// Whether `tests/run` runs this: then everything that is needed must be there.
+pub(crate) fn is_whole_run() -> bool {
+    std::env::var_os(STORE).is_some()
+}
+
 /// The store of one shop. What it made is gone once it is dropped, or told to.
 pub(crate) enum Store {
     Sqlite { file: PathBuf },

@@ -9,7 +9,10 @@ use std::{
 use scanback::scan::{Limits, read_frame};
 use serde_json::{Value, json};
 
-use super::{PATIENCE, POLL, program::{Program, scanback}};
+use super::{
+    PATIENCE, POLL,
+    program::{Program, scanback},
+};
 
 /// A wallet, in the contract's word.
 pub(crate) const WECHAT: &str = "wechat";
@@ -76,7 +79,9 @@ impl Sandbox {
             copy_identity(filled_directory(), &dir);
         }
         let mut command = scanback();
-        command.args(["sandbox", "--listen", "127.0.0.1:0", "--time-scale", &time_scale.to_string(), "--dir"]).arg(&dir);
+        command
+            .args(["sandbox", "--listen", "127.0.0.1:0", "--time-scale", &time_scale.to_string(), "--dir"])
+            .arg(&dir);
         let (program, url) = Program::start(name, command, &dir, "sandbox on ").await;
         Self { program, url, dir, http: reqwest::Client::new(), orders: Mutex::default(), secrets: Mutex::default() }
     }
