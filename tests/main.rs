@@ -7,3 +7,4 @@ mod idempotency;
 mod keys;
 mod refunds;
 mod shop;
+mod unknown;

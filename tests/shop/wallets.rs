@@ -143,16 +143,16 @@ impl Sandbox {
         self.control(self.http.delete(self.at("faults"))).await;
     }
 
-    /// Waits until `times` faults have fired since the sandbox was started.
-    pub(crate) async fn until_fired(&self, times: usize) {
-        self.until(&format!("{times} faults fire"), || self.program.log().matches("a fault fires").count() >= times)
-            .await;
+    /// How many faults have fired since the sandbox was started.
+    pub(crate) fn fired(&self) -> usize {
+        self.program.log().matches("a fault fires").count()
     }
 
-    async fn until(&self, what: &str, is_so: impl Fn() -> bool) {
+    /// Waits until that many have.
+    pub(crate) async fn until_fired(&self, times: usize) {
         let began = Instant::now();
-        while !is_so() {
-            assert!(began.elapsed() < PATIENCE, "waited in vain until {what}");
+        while self.fired() < times {
+            assert!(began.elapsed() < PATIENCE, "{} of {times} faults fired", self.fired());
             tokio::time::sleep(POLL).await;
         }
     }
