@@ -5,10 +5,26 @@ use scanback_wallet::MerchantId;
 
 use super::{
     LedgerError,
-    db::{Conn, params},
+    db::{Batch, Conn, params},
 };
 use crate::domain::actor::Actor;
 
+const ADD: &str = "INSERT INTO audit (at, merchant_id, actor, action, subject, detail) VALUES ($1, $2, $3, $4, $5, $6)";
+
+/// The row, into a batch.
+pub(super) fn put(
+    batch: &mut Batch,
+    merchant: &MerchantId,
+    actor: &Actor,
+    action: &str,
+    subject: &str,
+    detail: Option<&str>,
+    now: Timestamp,
+) {
+    batch.add(ADD, params![now, merchant, actor.to_string(), action, subject, detail]);
+}
+
+/// The row, at once.
 pub(super) async fn add(
     conn: &mut Conn,
     merchant: &MerchantId,
@@ -18,10 +34,7 @@ pub(super) async fn add(
     detail: Option<&str>,
     now: Timestamp,
 ) -> Result<(), LedgerError> {
-    conn.execute(
-        "INSERT INTO audit (at, merchant_id, actor, action, subject, detail) VALUES ($1, $2, $3, $4, $5, $6)",
-        params![now, merchant, actor.to_string(), action, subject, detail],
-    )
-    .await
-    .map(|_| ())
+    let mut batch = Batch::default();
+    put(&mut batch, merchant, actor, action, subject, detail, now);
+    conn.run(batch).await
 }

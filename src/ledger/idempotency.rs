@@ -5,7 +5,7 @@ use scanback_wallet::{MerchantId, RefundId};
 
 use super::{
     Ledger, LedgerError,
-    db::{Conn, params, unreadable},
+    db::{Batch, params, unreadable},
     refunds::{self, KeyOfRequest},
 };
 use crate::domain::{
@@ -26,13 +26,8 @@ pub struct KeptAnswer {
     pub answer: Option<(u16, String)>,
 }
 
-pub(super) async fn insert(
-    conn: &mut Conn,
-    refund: &Refund,
-    key: &KeyOfRequest,
-    now: Timestamp,
-) -> Result<(), LedgerError> {
-    conn.execute(
+pub(super) fn insert(batch: &mut Batch, refund: &Refund, key: &KeyOfRequest, now: Timestamp) {
+    batch.add(
         "INSERT INTO idempotency_keys (merchant_id, key, fingerprint, refund_id, lease_until, created_at) \
          VALUES ($1, $2, $3, $4, $5, $6)",
         params![
@@ -43,20 +38,17 @@ pub(super) async fn insert(
             key.lease_until,
             now
         ],
-    )
-    .await
-    .map(|_| ())
+    );
 }
 
 /// Keeps the first answer; a later one changes nothing.
-pub(super) async fn store_answer(conn: &mut Conn, refund: &Refund, key: &IdempotencyKey) -> Result<(), LedgerError> {
+pub(super) fn store_answer(batch: &mut Batch, refund: &Refund, key: &IdempotencyKey) -> Result<(), LedgerError> {
     let (status, body) = refunds::answer(refund)?;
-    conn.execute(
+    batch.add(
         "UPDATE idempotency_keys SET status = $3, body = $4 WHERE merchant_id = $1 AND key = $2 AND status IS NULL",
         params![&refund.merchant_id, key.as_str(), status, body],
-    )
-    .await
-    .map(|_| ())
+    );
+    Ok(())
 }
 
 fn fingerprint(text: &str) -> Result<Fingerprint, LedgerError> {
@@ -102,12 +94,14 @@ impl Ledger {
         self.db
             .write(move |conn| {
                 Box::pin(async move {
-                    let Some((mut refund, _)) = refunds::lock(conn, id).await? else {
+                    let Some(refunds::Locked { mut refund, .. }) = refunds::lock(conn, id).await? else {
                         return Err(LedgerError::Broken(format!("refund {id} is gone")));
                     };
                     debug_assert_eq!(refund.merchant_id, owner);
                     refund.timeline = refunds::timeline(conn, id).await?;
-                    store_answer(conn, &refund, &used).await
+                    let mut batch = Batch::default();
+                    store_answer(&mut batch, &refund, &used)?;
+                    conn.run(batch).await
                 })
             })
             .await?;

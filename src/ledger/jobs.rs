@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::{
     Ledger, LedgerError,
-    db::{Conn, params},
+    db::{Batch, params},
 };
 
 /// A leased piece of work.
@@ -20,19 +20,18 @@ pub struct Job {
 /// Follows a refund to its end.
 pub(super) const FOLLOW: &str = "follow";
 
-/// Puts a job in, or moves the one that is there.
-pub(super) async fn put(conn: &mut Conn, kind: &str, key: &str, due_at: Timestamp) -> Result<(), LedgerError> {
-    conn.execute(
+/// Puts a refund's job in, or moves the one that is there.
+pub(super) fn put(batch: &mut Batch, key: &str, due_at: Timestamp) {
+    batch.add(
         "INSERT INTO jobs (kind, key, due_at) VALUES ($1, $2, $3) \
          ON CONFLICT (kind, key) DO UPDATE SET due_at = $3, lease_until = 0",
-        params![kind, key, due_at],
-    )
-    .await
-    .map(|_| ())
+        params![FOLLOW, key, due_at],
+    );
 }
 
-pub(super) async fn done(conn: &mut Conn, kind: &str, key: &str) -> Result<(), LedgerError> {
-    conn.execute("DELETE FROM jobs WHERE kind = $1 AND key = $2", params![kind, key]).await.map(|_| ())
+/// Ends a refund's job.
+pub(super) fn done(batch: &mut Batch, key: &str) {
+    batch.add("DELETE FROM jobs WHERE kind = $1 AND key = $2", params![FOLLOW, key]);
 }
 
 impl Ledger {
@@ -107,8 +106,9 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError`] where the database doesn't answer.
     pub async fn end_follow_up(&self, key: &str) -> Result<(), LedgerError> {
-        let key = key.to_owned();
-        self.db.write(move |conn| Box::pin(async move { done(conn, FOLLOW, &key).await })).await
+        let mut batch = Batch::default();
+        done(&mut batch, key);
+        self.db.write(move |conn| Box::pin(conn.run(batch))).await
     }
 
     /// Makes a refund's job due now, unless it is due sooner: there is news to look at.

@@ -6,15 +6,15 @@ use scanback_wallet::{Doubt, Hold, HoldReason, RecordStatus, RefundId, RefundRec
 
 use super::{
     Ledger, LedgerError, audit,
-    db::{Conn, params},
+    db::{Batch, Conn, params},
     idempotency, jobs,
-    refunds::{self, Pace, later},
+    refunds::{self, Locked, OrderMoney, Pace, later},
     webhooks,
 };
 use crate::domain::{
     actor::Actor,
     idempotency::IdempotencyKey,
-    refund::{AttentionReason, Failure, Refund, RefundEvent, RefundState, SoleRefusal},
+    refund::{AttentionReason, Failure, Refund, RefundEvent, RefundState, SoleRefusal, TimelineEntry},
 };
 
 /// What was learnt.
@@ -79,7 +79,7 @@ impl Ledger {
 
 async fn record(conn: &mut Conn, mut request: RecordRequest, now: Timestamp) -> Result<Recorded, LedgerError> {
     let id = request.refund_id;
-    let Some((mut refund, _)) = refunds::lock(conn, id).await? else {
+    let Some(Locked { mut refund, order, .. }) = refunds::lock(conn, id).await? else {
         return Err(LedgerError::Broken(format!("refund {id} is gone")));
     };
     if request.fence.is_some_and(|fence| fence != refund.fence) {
@@ -101,19 +101,22 @@ async fn record(conn: &mut Conn, mut request: RecordRequest, now: Timestamp) -> 
     let learnt = !matches!(request.news, News::Nothing(_));
     let attention_before = refund.attention;
     apply(&mut refund, &request.news, after, now);
-    let overpaid = move_money(conn, &refund, before, &request.news, now).await?;
+    let mut batch = Batch::default();
+    let overpaid = move_money(&mut batch, &refund, order, before, &request.news, now);
     if overpaid {
         refund.attention = Some((AttentionReason::Overpaid, now));
     }
     if before == RefundState::Submitting && (learnt || !request.pace.waits_while_unknown) {
-        open_turn(conn, &refund, later(now, request.pace.between)).await?;
+        open_turn(&mut batch, &refund, later(now, request.pace.between));
     }
-    write_refund(conn, &refund, &request, now).await?;
+    write_refund(&mut batch, &refund, &request, now);
     let attention = refund.attention.filter(|attention| attention_before != Some(*attention));
-    tell(conn, &mut refund, before, attention.map(|(reason, _)| reason), &request, now).await?;
+    refund.timeline = refunds::timeline(conn, id).await?;
+    tell(&mut batch, &mut refund, before, attention.map(|(reason, _)| reason), &request, now)?;
     if let Some(key) = &request.answers {
-        idempotency::store_answer(conn, &refund, key).await?;
+        idempotency::store_answer(&mut batch, &refund, key)?;
     }
+    conn.run(batch).await?;
     Ok(Recorded::Now(Box::new(refund)))
 }
 
@@ -129,7 +132,8 @@ fn apply(refund: &mut Refund, news: &News, after: RefundState, now: Timestamp) {
             refund.wallet_refund_id = record.wallet_refund_id.clone().or_else(|| refund.wallet_refund_id.take());
             match record.status {
                 RecordStatus::Paid => {
-                    refund.settled_at = Some(record.settled_at.unwrap_or(now));
+                    // the wallets say it in whole seconds: never before we asked
+                    refund.settled_at = Some(record.settled_at.unwrap_or(now)).max(refund.submitted_at);
                     refund.failure = None;
                     refund.attention = None;
                 }
@@ -175,24 +179,19 @@ const UNKNOWN_TOO_LONG: SignedDuration = SignedDuration::from_hours(1);
 
 /// Ends the reservation where the state does: `refunded = min(paid_back, amount − reserved − fees)`, fees give way first
 /// (contract §4 rule 1). True where the wallet paid more than the order.
-async fn move_money(
-    conn: &mut Conn,
+fn move_money(
+    batch: &mut Batch,
     refund: &Refund,
+    order: OrderMoney,
     before: RefundState,
     news: &News,
     now: Timestamp,
-) -> Result<bool, LedgerError> {
-    const SQLITE: &str = "SELECT amount, reserved, fees, paid_back FROM orders WHERE id = $1";
-    const POSTGRES: &str = "SELECT amount, reserved, fees, paid_back FROM orders WHERE id = $1 FOR UPDATE";
+) -> bool {
     let after = refund.state;
     if before == after || (before.holds_reservation() && after.holds_reservation()) {
-        return Ok(false);
+        return false;
     }
-    let sql = if conn.locks_rows() { POSTGRES } else { SQLITE };
-    let row = conn.row(sql, params![refund.order_id]).await?;
-    let row = row.ok_or_else(|| LedgerError::Broken("the order of a refund is gone".into()))?;
-    let (amount, mut reserved) = (row.int("amount")?, row.int("reserved")?);
-    let (mut fees, mut paid_back) = (row.int("fees")?, row.int("paid_back")?);
+    let OrderMoney { amount, mut reserved, mut fees, mut paid_back } = order;
     if before.holds_reservation() {
         reserved -= refund.amount.value() + refund.fee.value();
     }
@@ -204,30 +203,24 @@ async fn move_money(
     let refunded = paid_back.min(amount - reserved - fees);
     // a refusal was never one of the wallet's refunds of this order
     let not_taken = i64::from(matches!(news, News::Refused(..)));
-    conn.execute(
+    batch.add(
         "UPDATE orders SET reserved = $2, refunded = $3, fees = $4, paid_back = $5, refund_count = refund_count - $6, \
          frozen = CASE WHEN $5 > $3 THEN 1 ELSE 0 END, updated_at = $7 WHERE id = $1",
         params![refund.order_id, reserved, refunded, fees, paid_back, not_taken, now],
-    )
-    .await?;
-    Ok(paid_back > amount)
+    );
+    paid_back > amount
 }
 
 /// The answer to this refund is there: the next different one of the order may go after the pace.
-async fn open_turn(conn: &mut Conn, refund: &Refund, at: Timestamp) -> Result<(), LedgerError> {
+fn open_turn(batch: &mut Batch, refund: &Refund, at: Timestamp) {
     let sql = "UPDATE orders SET pace_open_at = $3 WHERE id = $1 AND pace_refund_id = $2";
-    conn.execute(sql, params![refund.order_id, refund.refund_id, at]).await.map(|_| ())
+    batch.add(sql, params![refund.order_id, refund.refund_id, at]);
 }
 
-async fn write_refund(
-    conn: &mut Conn,
-    refund: &Refund,
-    request: &RecordRequest,
-    now: Timestamp,
-) -> Result<(), LedgerError> {
+fn write_refund(batch: &mut Batch, refund: &Refund, request: &RecordRequest, now: Timestamp) {
     let held = matches!(request.news, News::Held(_));
     let not_before = if held { Some(request.look_again_at) } else { refund.not_before };
-    conn.execute(
+    batch.add(
         "UPDATE refunds SET state = $2, wallet_refund_id = $3, settled_at = $4, failure_code = $5, failure_detail = $6, \
          attention = $7, attention_since = $8, not_before = $9, lease_until = 0 WHERE refund_id = $1",
         params![
@@ -241,18 +234,18 @@ async fn write_refund(
             refund.attention.map(|(_, since)| since),
             not_before
         ],
-    )
-    .await?;
+    );
     let key = refund.refund_id.to_string();
     if refund.state.is_final() {
-        return jobs::done(conn, jobs::FOLLOW, &key).await;
+        jobs::done(batch, &key);
+    } else {
+        jobs::put(batch, &key, request.look_again_at.max(now));
     }
-    jobs::put(conn, jobs::FOLLOW, &key, request.look_again_at.max(now)).await
 }
 
 /// Timeline, audit and webhooks. What says nothing new leaves no line: a refund asked after for days stays readable.
-async fn tell(
-    conn: &mut Conn,
+fn tell(
+    batch: &mut Batch,
     refund: &mut Refund,
     before: RefundState,
     attention: Option<AttentionReason>,
@@ -260,29 +253,38 @@ async fn tell(
     now: Timestamp,
 ) -> Result<(), LedgerError> {
     let (id, changed) = (refund.refund_id, before != refund.state);
-    let line = match &request.news {
-        _ if changed => Some((refund.state.as_str(), refund.failure.as_ref().map(|failure| failure.code.clone()))),
-        News::Held(hold) => Some(("held", Some(hold.detail.clone()))),
-        News::Nothing(Some(doubt)) if request.fence.is_some() => Some(("unknown", Some(doubt.kind.to_string()))),
-        News::Record(_) if before.is_final() => {
-            let subject = format!("refund:{id}");
-            audit::add(conn, &refund.merchant_id, &request.by, "refund.news_repeated", &subject, None, now).await?;
-            None
+    let subject = format!("refund:{id}");
+    let mut lines = Vec::new();
+    match &request.news {
+        _ if changed => {
+            let code = refund.failure.as_ref().map(|failure| failure.code.clone());
+            audit::put(
+                batch,
+                &refund.merchant_id,
+                &request.by,
+                &format!("refund.{}", refund.state),
+                &subject,
+                code.as_deref(),
+                now,
+            );
+            lines.push((refund.state.as_str(), &request.by, code));
         }
-        News::Record(_) | News::Refused(..) | News::Nothing(_) => None,
-    };
-    if let Some((event, note)) = line {
-        refunds::add_event(conn, id, event, &request.by, note.as_deref(), now).await?;
+        News::Held(hold) => lines.push(("held", &request.by, Some(hold.detail.clone()))),
+        News::Nothing(Some(doubt)) if request.fence.is_some() => {
+            lines.push(("unknown", &request.by, Some(doubt.kind.to_string())));
+        }
+        News::Record(_) if before.is_final() => {
+            audit::put(batch, &refund.merchant_id, &request.by, "refund.news_repeated", &subject, None, now);
+        }
+        News::Record(_) | News::Refused(..) | News::Nothing(_) => {}
     }
     if let Some(reason) = attention {
-        refunds::add_event(conn, id, "attention", &Actor::System, Some(reason.as_str()), now).await?;
+        lines.push(("attention", &Actor::System, Some(reason.as_str().to_owned())));
     }
-    if changed {
-        let (subject, action) = (format!("refund:{id}"), format!("refund.{}", refund.state));
-        let detail = refund.failure.as_ref().map(|failure| failure.code.as_str());
-        audit::add(conn, &refund.merchant_id, &request.by, &action, &subject, detail, now).await?;
+    for (event, by, note) in lines {
+        refunds::add_event(batch, id, event, by, note.as_deref(), now);
+        refund.timeline.push(TimelineEntry { at: now, event: event.to_owned(), by: by.to_string(), note });
     }
-    refund.timeline = refunds::timeline(conn, id).await?;
     let mut types = Vec::new();
     match refund.state {
         RefundState::Processing if changed => types.push("refund.processing"),
@@ -296,5 +298,5 @@ async fn tell(
     if attention.is_some() {
         types.push("refund.attention");
     }
-    webhooks::announce(conn, refund, &types, now).await
+    webhooks::announce(batch, refund, &types, now)
 }

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{
     Ledger, LedgerError, Page, audit, cursor,
-    db::{Conn, Row, params, unreadable},
+    db::{Batch, Conn, Row, params, unreadable},
     idempotency, jobs, orders, read_cursor, webhooks,
 };
 use crate::domain::{
@@ -17,12 +17,80 @@ use crate::domain::{
     view::RefundView,
 };
 
+/// The columns of a refund, each behind the name of its table.
 macro_rules! columns {
+    ($of:literal) => {
+        concat!(
+            $of,
+            "refund_id, ",
+            $of,
+            "order_id, ",
+            $of,
+            "merchant_id, ",
+            $of,
+            "wallet, ",
+            $of,
+            "order_no, ",
+            $of,
+            "kind, ",
+            $of,
+            "origin, ",
+            $of,
+            "wallet_request_no, ",
+            $of,
+            "wallet_refund_id, ",
+            $of,
+            "amount, ",
+            $of,
+            "fee, ",
+            $of,
+            "currency, ",
+            $of,
+            "state, ",
+            $of,
+            "reason, ",
+            $of,
+            "reason_text, ",
+            $of,
+            "note, ",
+            $of,
+            "operator_id, ",
+            $of,
+            "approved_by, ",
+            $of,
+            "scan_id, ",
+            $of,
+            "replaces, ",
+            $of,
+            "metadata, ",
+            $of,
+            "not_before, ",
+            $of,
+            "sends, ",
+            $of,
+            "fence, ",
+            $of,
+            "lease_until, ",
+            $of,
+            "last_sent_at, ",
+            $of,
+            "created_at, ",
+            $of,
+            "submitted_at, ",
+            $of,
+            "settled_at, ",
+            $of,
+            "failure_code, ",
+            $of,
+            "failure_detail, ",
+            $of,
+            "attention, ",
+            $of,
+            "attention_since"
+        )
+    };
     () => {
-        "refund_id, order_id, merchant_id, wallet, order_no, kind, origin, wallet_request_no, wallet_refund_id, amount, \
-         fee, currency, state, reason, reason_text, note, operator_id, approved_by, scan_id, replaces, metadata, \
-         not_before, sends, fence, lease_until, last_sent_at, created_at, submitted_at, settled_at, failure_code, failure_detail, \
-         attention, attention_since"
+        columns!("")
     };
 }
 
@@ -253,29 +321,55 @@ pub(super) fn read(row: &Row) -> Result<Refund, LedgerError> {
     })
 }
 
-/// The refund, its row locked until the transaction ends.
-pub(super) async fn lock(conn: &mut Conn, id: RefundId) -> Result<Option<(Refund, i64)>, LedgerError> {
-    const SQLITE: &str = concat!("SELECT ", columns!(), " FROM refunds WHERE refund_id = $1");
-    const POSTGRES: &str = concat!("SELECT ", columns!(), " FROM refunds WHERE refund_id = $1 FOR UPDATE");
-    let sql = if conn.locks_rows() { POSTGRES } else { SQLITE };
-    let row = conn.row(sql, params![id]).await?;
-    row.map(|row| Ok((read(&row)?, row.int("lease_until")?))).transpose()
+/// A refund and the money of its order, both rows locked until the transaction ends.
+pub(super) struct Locked {
+    pub(super) refund: Refund,
+    /// Until when the newest claim to send is under way, in microseconds.
+    pub(super) lease_until: i64,
+    pub(super) order: OrderMoney,
 }
 
-pub(super) async fn add_event(
-    conn: &mut Conn,
-    id: RefundId,
-    event: &str,
-    by: &Actor,
-    note: Option<&str>,
-    now: Timestamp,
-) -> Result<(), LedgerError> {
-    conn.execute(
+/// What moves when a reservation ends, in minor units.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OrderMoney {
+    pub(super) amount: i64,
+    pub(super) reserved: i64,
+    pub(super) fees: i64,
+    pub(super) paid_back: i64,
+}
+
+pub(super) async fn lock(conn: &mut Conn, id: RefundId) -> Result<Option<Locked>, LedgerError> {
+    const SQLITE: &str = concat!(
+        "SELECT ",
+        columns!("r."),
+        ", o.amount AS order_amount, o.reserved, o.fees, o.paid_back \
+         FROM refunds r JOIN orders o ON o.id = r.order_id WHERE r.refund_id = $1"
+    );
+    const POSTGRES: &str = concat!(
+        "SELECT ",
+        columns!("r."),
+        ", o.amount AS order_amount, o.reserved, o.fees, o.paid_back \
+         FROM refunds r JOIN orders o ON o.id = r.order_id WHERE r.refund_id = $1 FOR UPDATE"
+    );
+    let sql = if conn.locks_rows() { POSTGRES } else { SQLITE };
+    let row = conn.row(sql, params![id]).await?;
+    row.map(|row| {
+        let order = OrderMoney {
+            amount: row.int("order_amount")?,
+            reserved: row.int("reserved")?,
+            fees: row.int("fees")?,
+            paid_back: row.int("paid_back")?,
+        };
+        Ok(Locked { refund: read(&row)?, lease_until: row.int("lease_until")?, order })
+    })
+    .transpose()
+}
+
+pub(super) fn add_event(batch: &mut Batch, id: RefundId, event: &str, by: &Actor, note: Option<&str>, now: Timestamp) {
+    batch.add(
         "INSERT INTO refund_events (refund_id, at, event, by_whom, note) VALUES ($1, $2, $3, $4, $5)",
         params![id, now, event, by.to_string(), note],
-    )
-    .await
-    .map(|_| ())
+    );
 }
 
 pub(super) async fn timeline(conn: &mut Conn, id: RefundId) -> Result<Vec<TimelineEntry>, LedgerError> {
@@ -363,28 +457,26 @@ async fn open(conn: &mut Conn, new: NewRefund, now: Timestamp) -> Result<Opened,
             vec![entry(now, "created", &new.by)]
         },
     };
-    insert(conn, &refund, &new.by, if goes_now { lease_until.as_microsecond() } else { 0 }).await?;
-    match idempotency::insert(conn, &refund, &new.key, now).await {
-        Err(LedgerError::Duplicate) => return Err(LedgerError::Duplicate), // rolls everything back
-        other => other?,
+    let mut batch = Batch::default();
+    insert(&mut batch, &refund, &new.by, if goes_now { lease_until.as_microsecond() } else { 0 });
+    idempotency::insert(&mut batch, &refund, &new.key, now); // a key that is taken rolls everything back
+    for line in &refund.timeline {
+        let by = if line.event == "created" { &new.by } else { &Actor::System };
+        add_event(&mut batch, refund_id, &line.event, by, None, now);
     }
+    let subject = format!("refund:{refund_id}");
+    let detail = format!("{} of order {}", refund.amount, order.id);
+    audit::put(&mut batch, &refund.merchant_id, &new.by, "refund.created", &subject, Some(&detail), now);
+    // whoever has the lease looks after it; should that process die, the job is due when the lease ends
+    jobs::put(&mut batch, &refund_id.to_string(), not_before.unwrap_or(lease_until));
+    webhooks::announce(&mut batch, &refund, &["refund.created"], now)?;
+    conn.run(batch).await?;
     if let Some(scan) = new.scan_id {
         let sql = "UPDATE scans SET used_by = $2 WHERE scan_id = $1 AND used_by IS NULL";
         if conn.execute(sql, params![scan, refund_id]).await? == 0 {
             return Err(LedgerError::Check(SCAN_TAKEN.into()));
         }
     }
-    for line in &refund.timeline {
-        let by = if line.event == "created" { &new.by } else { &Actor::System };
-        add_event(conn, refund_id, &line.event, by, None, now).await?;
-    }
-    let subject = format!("refund:{refund_id}");
-    let detail = format!("{} of order {}", refund.amount, order.id);
-    audit::add(conn, &refund.merchant_id, &new.by, "refund.created", &subject, Some(&detail), now).await?;
-    // whoever has the lease looks after it; should that process die, the job is due when the lease ends
-    let due_at = not_before.unwrap_or(lease_until);
-    jobs::put(conn, jobs::FOLLOW, &refund_id.to_string(), due_at).await?;
-    webhooks::announce(conn, &refund, &["refund.created"], now).await?;
     let send = goes_now.then(|| claimed(&refund, order, new.notify_url));
     Ok(Opened::Committed(Box::new(CommittedIntent { refund, send })))
 }
@@ -414,14 +506,15 @@ fn call(refund: &Refund, order: &Order, notify_url: Option<String>) -> RefundCal
     }
 }
 
-/// When to look again for the turn of a refund that waits. While the one before is unknown nobody can say.
+/// When to look again for the turn of a refund that waits: when the turn opens, but after one pace at the latest, since the
+/// answer to the one before may open it sooner, and nobody can say when an unknown one ends.
 fn turn_after(open_at: i64, pace: Pace, now: Timestamp) -> Timestamp {
     let soon = later(now, pace.between);
-    Timestamp::from_microsecond(open_at).map_or(soon, |open_at| if open_at > now { open_at } else { soon })
+    Timestamp::from_microsecond(open_at).map_or(soon, |open_at| if open_at > now { open_at.min(soon) } else { soon })
 }
 
-async fn insert(conn: &mut Conn, refund: &Refund, by: &Actor, lease_until: i64) -> Result<(), LedgerError> {
-    conn.execute(
+fn insert(batch: &mut Batch, refund: &Refund, by: &Actor, lease_until: i64) {
+    batch.add(
         "INSERT INTO refunds (refund_id, order_id, merchant_id, wallet, order_no, kind, origin, wallet_request_no, amount, \
          fee, currency, state, reason, reason_text, note, operator_id, asked_by, scan_id, metadata, not_before, sends, \
          fence, lease_until, created_at, submitted_at, last_sent_at) \
@@ -451,9 +544,7 @@ async fn insert(conn: &mut Conn, refund: &Refund, by: &Actor, lease_until: i64) 
             refund.created_at,
             refund.submitted_at
         ],
-    )
-    .await
-    .map(|_| ())
+    );
 }
 
 async fn claim(
@@ -463,7 +554,7 @@ async fn claim(
     notify_url: Option<String>,
     now: Timestamp,
 ) -> Result<SendTurn, LedgerError> {
-    let Some((mut refund, lease_until)) = lock(conn, id).await? else { return Ok(SendTurn::NotNow) };
+    let Some(Locked { mut refund, lease_until, .. }) = lock(conn, id).await? else { return Ok(SendTurn::NotNow) };
     if refund.state != RefundState::Submitting || lease_until > now.as_microsecond() {
         return Ok(SendTurn::NotNow);
     }
@@ -487,15 +578,16 @@ async fn claim(
     refund.sends += 1;
     refund.fence += 1;
     let lease_until = later(now, pace.send_lease);
-    conn.execute(
+    let mut batch = Batch::default();
+    batch.add(
         "UPDATE refunds SET sends = $2, fence = $3, lease_until = $4, submitted_at = COALESCE(submitted_at, $5), \
          last_sent_at = $5, not_before = NULL WHERE refund_id = $1",
         params![id, refund.sends, refund.fence, lease_until, now],
-    )
-    .await?;
+    );
     let event = if refund.sends == 1 { "sent" } else { "sent_again" };
-    add_event(conn, id, event, &Actor::System, None, now).await?;
-    jobs::put(conn, jobs::FOLLOW, &id.to_string(), lease_until).await?;
+    add_event(&mut batch, id, event, &Actor::System, None, now);
+    jobs::put(&mut batch, &id.to_string(), lease_until);
+    conn.run(batch).await?;
     Ok(SendTurn::Granted(Box::new(claimed(&refund, &order, notify_url))))
 }
 

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{
     Ledger, LedgerError, audit,
-    db::{Conn, Row, params, unreadable},
+    db::{Batch, Row, params, unreadable},
 };
 use crate::domain::{actor::Actor, refund::Refund, view::RefundView};
 
@@ -71,42 +71,35 @@ fn read(row: &Row) -> Result<Endpoint, LedgerError> {
     })
 }
 
-/// Puts events of a refund into the outbox, one delivery for each endpoint that wants the type.
-pub(super) async fn announce(
-    conn: &mut Conn,
+/// Puts events of a refund into the outbox, one delivery for each endpoint that wants the type. The webhook's id is made of
+/// the event's and the endpoint's.
+pub(super) fn announce(
+    batch: &mut Batch,
     refund: &Refund,
-    types: &[&str],
+    types: &[&'static str],
     now: Timestamp,
 ) -> Result<(), LedgerError> {
     if types.is_empty() {
         return Ok(());
     }
-    let sql = "SELECT id, merchant_id, url, types, sealed_secret, created_at FROM webhook_endpoints \
-               WHERE merchant_id = $1 AND deleted_at IS NULL";
-    let endpoints = conn.rows(sql, params![&refund.merchant_id]).await?;
-    let endpoints = endpoints.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    let data =
+        serde_json::to_value(RefundView::from(refund)).map_err(|error| LedgerError::Broken(error.to_string()))?;
     for event_type in types {
-        for endpoint in &endpoints {
-            if endpoint.types.as_ref().is_some_and(|wanted| !wanted.iter().any(|one| one == event_type)) {
-                continue;
-            }
-            let data = RefundView::from(refund);
-            let body = serde_json::json!({ "type": event_type, "timestamp": now, "data": data }).to_string();
-            conn.execute(
-                "INSERT INTO webhook_deliveries (id, endpoint_id, merchant_id, subject, event_type, body, due_at, created_at) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $7)",
-                params![
-                    format!("msg_{}", Uuid::now_v7().simple()),
-                    endpoint.id,
-                    &refund.merchant_id,
-                    refund.refund_id,
-                    *event_type,
-                    body,
-                    now
-                ],
-            )
-            .await?;
-        }
+        let body = serde_json::json!({ "type": event_type, "timestamp": now, "data": data }).to_string();
+        batch.add(
+            "INSERT INTO webhook_deliveries (id, endpoint_id, merchant_id, subject, event_type, body, due_at, created_at) \
+             SELECT $1 || replace(e.id, '-', ''), e.id, e.merchant_id, $2, $3, $4, $5, $5 FROM webhook_endpoints e \
+             WHERE e.merchant_id = $6 AND e.deleted_at IS NULL AND (e.types IS NULL OR e.types LIKE $7)",
+            params![
+                format!("msg_{}_", Uuid::now_v7().simple()),
+                refund.refund_id,
+                *event_type,
+                body,
+                now,
+                &refund.merchant_id,
+                format!("%\"{event_type}\"%")
+            ],
+        );
     }
     Ok(())
 }

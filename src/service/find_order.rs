@@ -12,7 +12,7 @@ use super::{Desk, ServiceError};
 use crate::{
     domain::{
         actor::Actor,
-        order::{Order, OrderKind, Payment},
+        order::{Order, OrderKind, OrderState, Payment},
         refusal::Refusal,
     },
     ledger::{Kept, NewOrder, WalletFacts},
@@ -69,7 +69,7 @@ impl Desk {
         }
         let mut orders = Vec::new();
         for (kind, order) in found {
-            orders.extend(self.keep_fetched(merchant, kind, order).await?);
+            orders.push(self.keep_fetched(merchant, kind, order).await?);
         }
         Ok(orders)
     }
@@ -79,9 +79,11 @@ impl Desk {
         merchant: &MerchantId,
         wallet: WalletKind,
         order: WalletOrder,
-    ) -> Result<Option<Order>, ServiceError> {
-        // an order that is being paid has no amount yet: nothing to refund, nothing to keep
-        let Some(amount) = order.amount else { return Ok(None) };
+    ) -> Result<Order, ServiceError> {
+        // WeChat says no amount of what isn't paid: nothing to refund, and nothing to keep yet
+        let Some(amount) = order.amount else {
+            return Err(Refusal::OrderNotRefundable { state: OrderState::Unpaid }.into());
+        };
         let new = NewOrder {
             merchant_id: merchant.clone(),
             wallet,
@@ -102,7 +104,7 @@ impl Desk {
             registration: None,
         };
         Ok(match self.ledger.keep_order(new, Actor::Wallet, self.now()).await? {
-            Kept::Created(order) | Kept::Same(order) => Some(order),
+            Kept::Created(order) | Kept::Same(order) => order,
             Kept::Conflict(field) => return Err(Refusal::OrderConflict { field }.into()),
         })
     }

@@ -38,6 +38,8 @@ use crate::{
 
 /// PIN checks that run at once: argon2 is dear by design, and must not starve refunds.
 const PIN_CHECKS_AT_ONCE: usize = 2;
+/// The follower looks at least this often without being woken.
+pub const FOLLOWER_LOOKS_EVERY: SignedDuration = SignedDuration::from_secs(1);
 /// Beside the wallet's own time-out: from the end of a call to the commit of what it said.
 const SEND_LEASE_MARGIN: SignedDuration = SignedDuration::from_secs(2);
 
@@ -251,6 +253,13 @@ impl Desk {
             WalletKind::Wechat => Some(format!("{}/notify/wechat/{merchant}", self.settings.public_url)),
             // Alipay notifies the payment's own address, which is not ours to name (alipay §9)
             _ => None,
+        }
+    }
+
+    /// Wakes the follower for what is due before it looks by itself.
+    fn ring_follower(&self, due_at: Timestamp) {
+        if due_at.duration_since(self.now()) < FOLLOWER_LOOKS_EVERY {
+            self.follow.notify_one();
         }
     }
 

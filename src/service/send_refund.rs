@@ -47,8 +47,9 @@ impl Desk {
             pace: self.pace(&wallet.capabilities()),
             answers,
         };
+        let look_again_at = request.look_again_at;
         let recorded = self.ledger.record(request, self.now()).await?;
-        self.follow.notify_one();
+        self.ring_follower(look_again_at);
         self.deliver.notify_one();
         Ok(recorded.into_refund())
     }
