@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failed step fails its test")]
 
 mod ceiling;
+mod crash;
 mod idempotency;
 mod keys;
 mod refunds;

@@ -12,7 +12,7 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     process::{Command, ExitStatus, Output},
-    sync::{Mutex, OnceLock},
+    sync::Mutex,
     time::{Duration, Instant},
 };
 
@@ -421,11 +421,24 @@ impl Drop for Shop {
     }
 }
 
-/// A repeatable source of chance; the seed is printed, and `SCANBACK_TEST_SEED` sets it.
-pub(crate) fn seed() -> u64 {
-    static SEED: OnceLock<u64> = OnceLock::new();
-    *SEED.get_or_init(|| {
+/// A repeatable source of chance. Its seed is printed, and `SCANBACK_TEST_SEED` sets it.
+pub(crate) struct Chance(u64);
+
+impl Chance {
+    pub(crate) fn new() -> Self {
         let given = std::env::var("SCANBACK_TEST_SEED").ok().and_then(|text| text.parse().ok());
-        given.unwrap_or_else(|| u64::from(Uuid::now_v7().as_fields().0) ^ u64::from(std::process::id()) << 32)
-    })
+        let seed = given.unwrap_or_else(|| Uuid::now_v7().as_u64_pair().1);
+        println!("SCANBACK_TEST_SEED={seed}");
+        Self(seed)
+    }
+
+    /// A number from 0 to `end`, itself left out.
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
+        // SplitMix64 (Steele, Lea and Flood 2014)
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % end
+    }
 }
