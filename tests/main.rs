@@ -6,6 +6,7 @@ mod ceiling;
 mod crash;
 mod idempotency;
 mod keys;
+mod notifications;
 mod refunds;
 mod shop;
 mod unknown;

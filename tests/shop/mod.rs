@@ -3,6 +3,7 @@
 
 mod books;
 mod caller;
+pub(crate) mod pen;
 mod program;
 mod redis;
 mod store;
@@ -218,6 +219,15 @@ impl Shop {
     /// What the service has logged.
     pub(crate) fn log(&self) -> String {
         self.service.as_ref().map(Program::log).unwrap_or_default()
+    }
+
+    /// Waits until the service has logged a text so often.
+    pub(crate) async fn until_logged(&self, times: usize, text: &str) {
+        let began = Instant::now();
+        while self.log().matches(text).count() < times {
+            assert!(began.elapsed() < PATIENCE, "{text:?} is not logged {times} times");
+            tokio::time::sleep(POLL).await;
+        }
     }
 
     /// The folder of this shop's files.
