@@ -10,3 +10,4 @@ mod notifications;
 mod refunds;
 mod shop;
 mod unknown;
+mod webhooks;

@@ -5,6 +5,7 @@ mod books;
 mod caller;
 pub(crate) mod pen;
 mod program;
+pub(crate) mod receiver;
 mod redis;
 mod store;
 mod wallets;
