@@ -8,6 +8,7 @@ mod idempotency;
 mod keys;
 mod notifications;
 mod refunds;
+mod refusals;
 mod shop;
 mod unknown;
 mod webhooks;

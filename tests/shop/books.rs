@@ -69,6 +69,9 @@ fn adds_up(order: &Value, refunds: &[Value]) {
 fn agrees(ours: &[Value], books: &Value) {
     let mut theirs: BTreeMap<String, &Value> = BTreeMap::new();
     for refund in books["refunds"].as_array().unwrap() {
+        if text(refund, "out_refund_no").starts_with("console") {
+            continue; // made at the wallet's own console before we heard of the order
+        }
         assert!(refund["times_paid"].as_i64().unwrap() <= 1, "paid more than once: {refund:#}");
         theirs.insert(text(refund, "out_refund_no"), refund);
     }

@@ -4,6 +4,7 @@
 mod books;
 mod caller;
 pub(crate) mod pen;
+pub(crate) mod pictures;
 mod program;
 pub(crate) mod receiver;
 mod redis;
