@@ -1,6 +1,6 @@
 //! A refund is asked for: the way of contract §3, from the key to the first answer.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use scanback_wallet::{Money, OperatorId, OrderNo, RefundId, WalletKind};
@@ -217,7 +217,9 @@ impl Desk {
         let scan = self.take_scan(caller, &request.scan).await?;
         let Found { mut order, scan } = self.match_order(caller, &request, scan).await?;
         let wish = Wish { amount: request.amount, expected_refundable: request.expected_refundable };
-        let lease = SignedDuration::try_from(self.settings.key_lease).unwrap_or(SignedDuration::ZERO);
+        // never shorter than the wait for the first answer: who comes meanwhile must not give one in our place
+        let lease = self.settings.key_lease.max(self.settings.answer_within + Duration::from_secs(2));
+        let lease = SignedDuration::try_from(lease).unwrap_or(SignedDuration::ZERO);
         for _ in 0..ROUNDS {
             let (checked, decision) = self.decide(order, &wish).await?;
             let wallet = self.wallet_of(&checked)?;
