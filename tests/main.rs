@@ -2,6 +2,7 @@
 //! comparing the books. `tests/run` runs them on SQLite, then on PostgreSQL with Redis.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failed step fails its test")]
 
+mod bad_input;
 mod ceiling;
 mod crash;
 mod idempotency;
