@@ -69,7 +69,12 @@ pub(super) fn parse<T: DeserializeOwned>(body: &[u8], part: &str) -> Result<T, R
     serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();
         let path = if path == "." { part.to_owned() } else { path };
-        Refusal::ValidationFailed(vec![FieldError::new(path, without_values(&error.inner().to_string()))])
+        let message = error.inner().to_string();
+        if let Some(name) = message.strip_prefix("missing field `").and_then(|rest| rest.split('`').next()) {
+            let field = if path.is_empty() || path == part { name.to_owned() } else { format!("{path}.{name}") };
+            return Refusal::field(field, "is missing");
+        }
+        Refusal::ValidationFailed(vec![FieldError::new(path, without_values(&message))])
     })
 }
 
@@ -82,7 +87,7 @@ pub(super) fn without_values(error: &str) -> String {
         Some((problem, expected)) if problem.starts_with("unknown ") => {
             format!("is not known here; known are {expected}")
         }
-        _ if error.starts_with("missing field") || error.starts_with("duplicate field") => error.to_owned(),
+        _ if error.starts_with("duplicate field") => error.to_owned(),
         _ => "can't be read".to_owned(),
     }
 }

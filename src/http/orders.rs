@@ -21,7 +21,7 @@ use crate::{
         view::OrderView,
     },
     ledger::{Cursor, NewOrder, OrderFilter},
-    service::{Desk, Registered},
+    service::{Desk, Registered, ServiceError},
 };
 
 /// Aliases that one order may have.
@@ -131,8 +131,16 @@ impl OrderBody {
         let terminal_id = checked.maybe("terminal_id", self.terminal_id.as_deref().map(TerminalId::parse));
         checked.done()?;
         let payer_hash = self.payer.as_deref().and_then(PayerId::new).map(|payer| desk.pepper().hash_payer(&payer));
-        // the registration is kept as it was sent, the payer hashed: the same content again is no conflict
-        let kept = Self { payer: payer_hash.clone(), ..self };
+        // the registration is kept in one spelling, the payer hashed: the same content again is no conflict
+        let mut sorted = aliases.clone();
+        sorted.sort();
+        let kept = Self {
+            payer: payer_hash.clone(),
+            paid_at: paid_at.map(|at| at.to_string()).unwrap_or_default(),
+            starts_at: starts_at.map(|at| at.to_string()),
+            aliases: Some(sorted.iter().map(ToString::to_string).collect()),
+            ..self
+        };
         let registration =
             serde_json::to_string(&kept).map_err(|error| Refusal::MalformedRequest(error.to_string()))?;
         let (Some(order_no), Some(wallet), Some(amount), Some(kind)) = (order_no, wallet, amount, kind) else {
@@ -214,7 +222,11 @@ pub(super) async fn read(
     let order = if caller.role == Role::Admin {
         only(desk.ledger().orders_by_number(None, wallet, number.as_str()).await?)?
     } else {
-        desk.find_order(&caller.merchant_id, wallet, number.as_str()).await?
+        match desk.find_order(&caller.merchant_id, wallet, number.as_str()).await {
+            // WeChat knows a number that isn't paid, and says no more of it: there is nothing to show yet
+            Err(ServiceError::Refused(Refusal::OrderNotRefundable { .. })) => Err(Refusal::OrderNotFound.into()),
+            found => found,
+        }?
     };
     Ok(HttpResponse::Ok().json(desk.order_view(&order)))
 }

@@ -28,7 +28,7 @@ pub use jobs::Job;
 pub use operators::Operator;
 pub use orders::{Kept, NewOrder, OrderFilter, WalletFacts};
 pub use records::{News, RecordRequest, Recorded};
-pub use refunds::{CommittedIntent, KeyOfRequest, NewRefund, Opened, RefundFilter, first_answer};
+pub use refunds::{CommittedIntent, KeyOfRequest, NewRefund, Opened, OrderFacts, RefundFilter, first_answer};
 pub use scans::{Scan, ScanSubject};
 pub use sends::{ClaimedSend, Pace, SendTurn};
 pub use tokens::{NewToken, TokenRow};

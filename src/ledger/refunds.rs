@@ -1,7 +1,9 @@
 //! Refunds: the intent that is durable before anything is sent, and the claim that counts each send.
 
 use jiff::Timestamp;
-use scanback_wallet::{Currency, MerchantId, Money, OrderNo, Proof, RefundCall, RefundId, Rejection, WalletKind};
+use scanback_wallet::{
+    Currency, MerchantId, Money, OrderNo, Proof, RefundCall, RefundId, Rejection, TransactionId, WalletKind,
+};
 use uuid::Uuid;
 
 use super::{
@@ -105,6 +107,15 @@ impl CommittedIntent {
     pub fn into_parts(self) -> (Refund, Option<ClaimedSend>) {
         (self.refund, self.send)
     }
+}
+
+/// What a wallet's news of a refund is compared with beside the refund itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrderFacts {
+    /// The wallet's own number of the order.
+    pub transaction_id: Option<TransactionId>,
+    /// What was paid.
+    pub total: Money,
 }
 
 /// Which refunds to list.
@@ -439,14 +450,25 @@ impl Ledger {
         merchant: &MerchantId,
         wallet: WalletKind,
         request_no: &scanback_wallet::WalletRequestNo,
-    ) -> Result<Option<Refund>, LedgerError> {
+    ) -> Result<Option<(Refund, OrderFacts)>, LedgerError> {
         let sql = concat!(
             "SELECT ",
             columns!(),
-            " FROM refunds WHERE merchant_id = $1 AND wallet = $2 AND wallet_request_no = $3"
+            ", transaction_id, order_amount FROM refunds JOIN (SELECT id AS its_order, transaction_id, amount AS \
+             order_amount FROM orders) o ON its_order = order_id \
+             WHERE merchant_id = $1 AND wallet = $2 AND wallet_request_no = $3"
         );
         let row = self.db.reader().await?.row(sql, params![merchant, wallet, request_no]).await?;
-        row.as_ref().map(read).transpose()
+        row.map(|row| {
+            let refund = read(&row)?;
+            let total = Money::new(row.int("order_amount")?, refund.amount.currency());
+            let facts = OrderFacts {
+                transaction_id: row.opt_parse("transaction_id")?,
+                total: total.map_err(|_| unreadable("order_amount"))?,
+            };
+            Ok((refund, facts))
+        })
+        .transpose()
     }
 
     /// A page of refunds with their timelines, newest first.

@@ -67,17 +67,18 @@ impl Desk {
             Some(wallet) if found.is_empty() => return Err(Refusal::WalletUnavailable { wallet }.into()),
             _ => {}
         }
-        let (mut orders, mut unpaid) = (Vec::new(), false);
+        let (mut orders, mut unpaid) = (Vec::new(), None);
         for (kind, order) in found {
+            let closed = payment(order.state) == Payment::Closed;
             match self.keep_fetched(merchant, kind, order).await? {
                 Some(order) => orders.push(order),
-                None => unpaid = true,
+                None => unpaid = Some(if closed { OrderState::Closed } else { OrderState::Unpaid }),
             }
         }
-        if orders.is_empty() && unpaid {
-            return Err(Refusal::OrderNotRefundable { state: OrderState::Unpaid }.into());
+        match unpaid {
+            Some(state) if orders.is_empty() => Err(Refusal::OrderNotRefundable { state }.into()),
+            _ => Ok(orders),
         }
-        Ok(orders)
     }
 
     /// A look-up that leaves time to answer the caller (contract §3: within `http.answer_within_ms`).

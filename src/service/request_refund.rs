@@ -337,7 +337,11 @@ impl Desk {
             ScanGiven::Id(id) => {
                 let scan = self.ledger.scan(&caller.merchant_id, *id).await?;
                 // another device's scan is none of this one's
-                let mine = scan.filter(|scan| caller.role != Role::Terminal || scan.token_id == caller.token_id);
+                let here = |scan: &Scan| match &caller.terminal_id {
+                    Some(terminal) => scan.terminal_id.as_ref() == Some(terminal),
+                    None => scan.token_id == caller.token_id,
+                };
+                let mine = scan.filter(|scan| caller.role != Role::Terminal || here(scan));
                 Some(mine.ok_or(Refusal::ScanRequired)?)
             }
             ScanGiven::None => None,
