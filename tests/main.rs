@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod ceiling;
+mod commands;
 mod crash;
 mod idempotency;
 mod keys;
@@ -11,5 +12,7 @@ mod notifications;
 mod refunds;
 mod refusals;
 mod shop;
+mod strangers;
+mod tidy;
 mod unknown;
 mod webhooks;
