@@ -192,12 +192,8 @@ async fn asked_to_stop_it_ends_what_is_in_flight() {
 /// SIGTERM while the wallet says nothing for longer than a stop may take: it is left durable, and followed at the next start.
 #[tokio::test]
 async fn asked_to_stop_it_leaves_what_hangs_to_the_next_start() {
-    let mut shop = Shop::new()
-        .setting("wallet.timeout_ms", 25_000)
-        .setting("redis.key_lease_ms", 2500)
-        .order(ALIPAY, "STOPPED-02", 1_000)
-        .open()
-        .await;
+    let mut shop =
+        Shop::new().impatient().setting("wallet.timeout_ms", 25_000).order(ALIPAY, "STOPPED-02", 1_000).open().await;
     let key = fresh_key();
     let hangs = json!({ "wallet": ALIPAY, "operation": "refund", "kind": "effect_then_timeout", "times": 1, "delay_ms": 30_000 });
     shop.sandbox().fault_with(hangs).await;

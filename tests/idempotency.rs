@@ -175,12 +175,8 @@ async fn two_merchants_may_use_the_same_key() {
 #[tokio::test]
 async fn with_redis_killed_in_the_middle_a_key_still_pays_once() {
     let Some(mut redis) = RedisServer::start() else { return };
-    let shop = Shop::new()
-        .setting("redis.url", redis.url())
-        .setting("redis.key_lease_ms", 2500)
-        .order(WECHAT, "REDIS-0001", 5_000)
-        .open()
-        .await;
+    let shop =
+        Shop::new().setting("redis.url", redis.url()).impatient().order(WECHAT, "REDIS-0001", 5_000).open().await;
     assert_eq!(shop.ready().await.str("status"), "ready");
     let slow = json!({ "wallet": WECHAT, "operation": "refund", "kind": "slow", "times": 1, "delay_ms": 400 });
     shop.sandbox().fault_with(slow).await;

@@ -2,7 +2,9 @@
 //! comparing the books. `tests/run` runs them on SQLite, then on PostgreSQL with Redis.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failed step fails its test")]
 
+mod bad_input;
 mod ceiling;
+mod commands;
 mod crash;
 mod idempotency;
 mod keys;
@@ -10,5 +12,7 @@ mod notifications;
 mod refunds;
 mod refusals;
 mod shop;
+mod strangers;
+mod tidy;
 mod unknown;
 mod webhooks;

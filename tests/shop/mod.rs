@@ -3,6 +3,7 @@
 
 mod books;
 mod caller;
+mod line;
 pub(crate) mod pen;
 pub(crate) mod pictures;
 mod program;
@@ -71,9 +72,11 @@ impl Opening {
         self
     }
 
-    /// A wallet call is given up after 1.5 s: for tests in which calls hang.
+    /// A wallet call is given up after 1.5 s, a dead owner of a key after 3 s: for tests in which calls hang or die.
     pub(crate) fn impatient(self) -> Self {
-        self.setting("wallet.timeout_ms", 1500).setting("redis.key_lease_ms", 2500)
+        self.setting("wallet.timeout_ms", 1500)
+            .setting("http.answer_within_ms", 2000)
+            .setting("redis.key_lease_ms", 3000)
     }
 
     /// A second merchant, `other`, with accounts of its own at wallets of its own.
@@ -133,7 +136,8 @@ impl Opening {
     }
 }
 
-fn variable(setting: &str) -> String {
+/// The environment variable of a setting, `section.key`.
+pub(crate) fn variable(setting: &str) -> String {
     format!("SCANBACK__{}", setting.replace('.', "__").to_uppercase())
 }
 
@@ -174,6 +178,16 @@ impl Shop {
     /// Runs a command with this shop's settings to its end.
     pub(crate) fn run(&self, arguments: &[&str], input: &str) -> Output {
         run(&mut self.command(arguments), input)
+    }
+
+    /// Tries to start the service with something changed: what it says on standard error when it ends at once, in failure.
+    pub(crate) fn does_not_start(&self, change: impl FnOnce(&mut Command)) -> String {
+        let mut command = self.command(&["serve"]);
+        change(&mut command);
+        let output = run(&mut command, "");
+        assert!(!output.status.success(), "it ended well");
+        assert!(output.stdout.is_empty(), "{}", String::from_utf8_lossy(&output.stdout));
+        String::from_utf8(output.stderr).unwrap()
     }
 
     /// Changes a setting for the next start.

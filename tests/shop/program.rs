@@ -22,8 +22,17 @@ pub(crate) fn scanback() -> Command {
 /// Runs a command to its end; `input` is its standard input.
 pub(crate) fn run(command: &mut Command, input: &str) -> Output {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    child.wait_with_output().unwrap()
+    // one that ends before it reads has said why on standard error
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let (id, (ended, end)) = (child.id(), std::sync::mpsc::channel());
+    std::thread::spawn(move || ended.send(child.wait_with_output()));
+    match end.recv_timeout(PATIENCE) {
+        Ok(output) => output.unwrap(),
+        Err(_) => {
+            let _ = Command::new("kill").args(["-KILL", &id.to_string()]).status();
+            panic!("{command:?} did not end");
+        }
+    }
 }
 
 /// A running process, its output kept in a file. Killed when dropped.

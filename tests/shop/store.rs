@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};
 use uuid::Uuid;
 
+use super::line::Line;
+
 /// Which stores the run is about: `sqlite` (the default) or `postgres`.
 const STORE: &str = "SCANBACK_TEST_STORE";
 /// A database of a PostgreSQL server on which databases may be made and dropped.
@@ -33,7 +35,25 @@ pub(crate) fn is_whole_run() -> bool {
 /// The store of one shop. What it made is gone once it is dropped, or told to.
 pub(crate) enum Store {
     Sqlite { file: PathBuf },
-    Postgres { server: String, name: String },
+    Postgres { server: String, name: String, line: Line },
+}
+
+/// A store that can't be written, until it is mended.
+pub(crate) enum Broken<'a> {
+    /// Another process has the file, and doesn't let go.
+    Locked(Box<SqliteConnection>),
+    /// The server can't be reached.
+    Cut(&'a Line),
+}
+
+impl Broken<'_> {
+    /// As if nothing had been.
+    pub(crate) async fn mend(self) {
+        match self {
+            Self::Locked(connection) => connection.close().await.unwrap(),
+            Self::Cut(line) => line.mend(),
+        }
+    }
 }
 
 impl Store {
@@ -45,16 +65,33 @@ impl Store {
         let (server, name) = (named(POSTGRES_URL), format!("scanback_test_{}", Uuid::now_v7().simple()));
         let mut connection = PgConnection::connect(&server).await.unwrap();
         sqlx::raw_sql(AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut connection).await.unwrap();
-        Self::Postgres { server, name }
+        let (_, address) = server.split_once('@').unwrap();
+        let line = Line::to(address.split_once('/').unwrap().0).await;
+        Self::Postgres { server, name, line }
     }
 
     /// What `database.url` is set to.
     pub(crate) fn url(&self) -> String {
         match self {
             Self::Sqlite { file } => format!("sqlite:{}", file.display()),
-            Self::Postgres { server, name } => {
-                let (address, _) = server.rsplit_once('/').unwrap();
-                format!("{address}/{name}")
+            Self::Postgres { server, name, line } => {
+                let (user, _) = server.split_once('@').unwrap();
+                format!("{user}@{}/{name}", line.address)
+            }
+        }
+    }
+
+    /// Breaks it.
+    pub(crate) async fn break_down(&self) -> Broken<'_> {
+        match self {
+            Self::Sqlite { .. } => {
+                let mut connection = SqliteConnection::connect(&self.url()).await.unwrap();
+                sqlx::raw_sql("BEGIN EXCLUSIVE").execute(&mut connection).await.unwrap();
+                Broken::Locked(Box::new(connection))
+            }
+            Self::Postgres { line, .. } => {
+                line.cut();
+                Broken::Cut(line)
             }
         }
     }
@@ -92,7 +129,7 @@ impl Store {
 
     /// Removes what was made.
     pub(crate) async fn remove(&self) {
-        if let Self::Postgres { server, name } = self {
+        if let Self::Postgres { server, name, .. } = self {
             let mut connection = PgConnection::connect(server).await.unwrap();
             let drop = format!("DROP DATABASE {name} WITH (FORCE)");
             sqlx::raw_sql(AssertSqlSafe(drop)).execute(&mut connection).await.unwrap();
