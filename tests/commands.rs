@@ -388,7 +388,9 @@ async fn a_configuration_that_can_not_be_is_refused_by_name() {
         (set("gateway_url", "https://openapi.alipay.com/gateway.do"), &["wallet.time_scale"]),
         (set("base_url", "https://api.mch.weixin.qq.com"), &["wallet.time_scale"]),
         (with_line(&config, "time_scale", "time_scale = 0"), &["wallet.time_scale"]),
+        (with_line(&config, "time_scale", "time_scale = -1"), &["time_scale"]),
         (with_line(&config, "time_scale", "time_scale = 1.5"), &["time_scale"]),
+        (with_line(&config, "time_scale", "time_scale = true"), &["time_scale"]),
         (with_line(&config, "id = ", "id = \"has space\""), &["merchant.id"]),
     ] {
         std::fs::write(shop.config_file(), &changed).unwrap();
