@@ -99,6 +99,18 @@ fn rsa_unit() -> Result<(f64, f64), Failure> {
     Ok((sign, verify))
 }
 
+/// Seconds of one PIN check, the best of five.
+fn pin_check() -> Result<f64, Failure> {
+    let pin = scanback::service::Pin::parse("246810")?;
+    let mut best = f64::MAX;
+    for _ in 0..5 {
+        let began = Instant::now();
+        scanback::service::hash_pin(&pin)?; // a check is one such computation
+        best = best.min(began.elapsed().as_secs_f64());
+    }
+    Ok(best)
+}
+
 fn token(config: &Path, env: &[(&str, &str)]) -> Result<String, Failure> {
     let output = Command::new(env!("CARGO_BIN_EXE_scanback"))
         .args(["token", "create", "--role", "merchant", "--merchant", "demo", "--name", "load", "--config"])
@@ -198,6 +210,10 @@ async fn measure(folder: &Path) -> Result<(), Failure> {
     println!(
         "  refunds a second         {:8.0}     (wall clock, sandbox and load on the same cores)",
         f64::from(u32::try_from(REFUNDS)?) / wall
+    );
+    println!(
+        "  one PIN check            {:8.1} ms  (argon2, apart from the above; at most two run at once)",
+        pin_check()? * 1e3
     );
     println!("  idle memory              {idle:8.1} MB  (to stay under 40)");
     Ok(())

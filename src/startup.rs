@@ -202,7 +202,9 @@ impl Service {
             metrics.stop(false).await;
         }
         let stop = async {
-            tokio::join!(self.server.stop(true), self.workers.stop(STOP_WITHIN), self.desk.finish_sending());
+            tokio::join!(self.server.stop(true), self.workers.stop(STOP_WITHIN));
+            // after the server: its last requests may just have begun to send
+            self.desk.finish_sending().await;
         };
         if tokio::time::timeout(STOP_WITHIN, stop).await.is_err() {
             tracing::warn!("calls under way were cut off; they are asked after at the next start");

@@ -92,8 +92,13 @@ fn wrong(setting: impl Into<String>, problem: impl ToString) -> ConfigError {
 
 /// The shortest pepper, in characters: 16 random bytes as hex.
 const MIN_PEPPER: usize = 32;
-/// Never less between two looks than a wallet needs to answer.
+/// The longest wait for a wallet's word; the owner of a key is awaited for 30 s at most (contract §4 rule 2).
 const MAX_ANSWER_WITHIN_MS: u64 = 25_000;
+const MAX_KEY_LEASE_MS: u64 = 30_000;
+const KEY_LEASE_MARGIN_MS: u64 = 1_000;
+const MIN_KEY_TTL_S: u64 = 86_400;
+/// A call needs time to be answered, and a follow-up job is leased for longer than its calls may take.
+const WALLET_TIMEOUTS_MS: std::ops::RangeInclusive<u64> = 100..=30_000;
 
 impl Settings {
     /// Reads `file` and the environment (`SCANBACK__SECTION__KEY` goes before the file), and checks everything that can be
@@ -141,6 +146,22 @@ impl Settings {
         }
         if raw.http.answer_within_ms == 0 || raw.http.answer_within_ms > MAX_ANSWER_WITHIN_MS {
             return Err(wrong("http.answer_within_ms", format!("is 1 to {MAX_ANSWER_WITHIN_MS}")));
+        }
+        let lease_ms = raw.redis.key_lease_ms;
+        if lease_ms > MAX_KEY_LEASE_MS || lease_ms < raw.http.answer_within_ms + KEY_LEASE_MARGIN_MS {
+            let problem =
+                "is at most 30000, and at least http.answer_within_ms + 1000: the first answer comes within it";
+            return Err(wrong("redis.key_lease_ms", problem));
+        }
+        if raw.redis.key_ttl_s < MIN_KEY_TTL_S {
+            return Err(wrong("redis.key_ttl_s", "is at least 86400: a day"));
+        }
+        for (name, value) in
+            [("wallet.timeout_ms", raw.wallet.timeout_ms), ("wallet.connect_timeout_ms", raw.wallet.connect_timeout_ms)]
+        {
+            if !WALLET_TIMEOUTS_MS.contains(&value) {
+                return Err(wrong(name, "is 100 to 30000"));
+            }
         }
         if raw.wallet.time_scale == 0 {
             return Err(wrong("wallet.time_scale", "is a whole number of at least 1; 1 for the real wallets"));

@@ -58,8 +58,23 @@ pub struct Wish {
     pub amount: Option<Money>,
     /// What the caller believes to be left.
     pub expected_refundable: Option<Money>,
-    /// Who asks.
-    pub role: Role,
+}
+
+impl Wish {
+    /// Whether it speaks of the order as it is: its currency, and what is left.
+    /// # Errors
+    /// [`Refusal::CurrencyMismatch`], [`Refusal::RefundableChanged`], in this order.
+    pub fn fits(&self, order: &Order) -> Result<(), Refusal> {
+        let currency = order.amount.currency();
+        if [self.amount, self.expected_refundable].into_iter().flatten().any(|money| money.currency() != currency) {
+            return Err(Refusal::CurrencyMismatch { order: currency });
+        }
+        let refundable = order.refundable();
+        if self.expected_refundable.is_some_and(|expected| expected != refundable) {
+            return Err(Refusal::RefundableChanged { refundable });
+        }
+        Ok(())
+    }
 }
 
 /// The policy's yes.
@@ -107,14 +122,8 @@ impl Policy {
         wallet: &Capabilities,
         now: Timestamp,
     ) -> Result<Decision, Refusal> {
-        let currency = order.amount.currency();
+        wish.fits(order)?;
         let refundable = order.refundable();
-        if [wish.amount, wish.expected_refundable].into_iter().flatten().any(|money| money.currency() != currency) {
-            return Err(Refusal::CurrencyMismatch { order: currency });
-        }
-        if wish.expected_refundable.is_some_and(|expected| expected != refundable) {
-            return Err(Refusal::RefundableChanged { refundable });
-        }
         if order.frozen {
             return Err(Refusal::OrderFrozen);
         }
@@ -143,7 +152,7 @@ impl Policy {
         }
         match refundable.minus(amount) {
             Ok(refundable_after) if !amount.is_zero() => {
-                Ok(Decision { amount, fee: Money::zero(currency), refundable_after })
+                Ok(Decision { amount, fee: Money::zero(amount.currency()), refundable_after })
             }
             _ => Err(Refusal::AmountExceedsRefundable { refundable }),
         }
@@ -204,7 +213,7 @@ mod tests {
     }
 
     fn wish(amount: Option<i64>) -> Wish {
-        Wish { amount: amount.map(fen), expected_refundable: None, role: Role::Merchant }
+        Wish { amount: amount.map(fen), expected_refundable: None }
     }
 
     proptest! {

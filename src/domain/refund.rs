@@ -338,6 +338,10 @@ pub struct Refund {
     pub attention: Option<(AttentionReason, Timestamp)>,
     /// The merchant's own data.
     pub metadata: Option<serde_json::Value>,
+    /// Where the wallet was told to notify.
+    pub notify_url: Option<String>,
+    /// A refusal of the only send that a query must still confirm.
+    pub unconfirmed: Option<Rejection>,
     /// What happened, oldest first.
     pub timeline: Vec<TimelineEntry>,
 }

@@ -224,6 +224,23 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Whether it is a decision about the order itself, as a preview gives it, and no fault of the call or of the moment.
+    #[must_use]
+    pub const fn is_decision(&self) -> bool {
+        matches!(
+            self,
+            Self::OrderNotRefundable { .. }
+                | Self::OrderMismatch { .. }
+                | Self::OrderFrozen
+                | Self::AmountExceedsRefundable { .. }
+                | Self::RefundableChanged { .. }
+                | Self::RefundWindowPassed { .. }
+                | Self::PartialRefundNotAllowed
+                | Self::TooManyRefunds { .. }
+                | Self::PolicyRefused(_)
+        )
+    }
+
     /// One wrong field.
     pub fn field(field: impl Into<String>, problem: impl Into<String>) -> Self {
         Self::ValidationFailed(vec![FieldError::new(field, problem)])

@@ -50,7 +50,9 @@ impl RateLimit {
 /// # Errors
 /// 401 `unauthenticated`, 403 `forbidden`, 429 `rate_limited`, in this order.
 pub(super) async fn caller(desk: &Desk, request: &HttpRequest, roles: &[Role]) -> Result<Caller, Problem> {
-    let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    // two headers are two callers: which one is meant can't be told
+    let mut headers = request.headers().get_all(AUTHORIZATION);
+    let header = headers.next().filter(|_| headers.next().is_none()).and_then(|value| value.to_str().ok());
     let token = header.and_then(bearer).filter(|token| token.len() <= MAX_TOKEN_LEN).ok_or(Refusal::Unauthenticated)?;
     let caller = desk.ledger().caller_by_token_hash(&hash_token(token)).await?;
     let caller = caller.ok_or(Refusal::Unauthenticated)?;

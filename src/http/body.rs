@@ -1,5 +1,7 @@
 //! Bodies: read up to a limit, in the type that is asked for, into a shape that names what is wrong.
 
+use std::{sync::Arc, time::Duration};
+
 use actix_multipart::{Multipart, MultipartError};
 use actix_web::{
     HttpRequest,
@@ -8,10 +10,13 @@ use actix_web::{
 };
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use serde::de::DeserializeOwned;
+use tokio::time::timeout;
 
 use super::{MAX_JSON_BYTES, problem::Problem};
 use crate::domain::refusal::{FieldError, Refusal};
 
+/// How long a body may take to arrive: a terminal on a slow line sends eight frames in less.
+const BODY_WITHIN: Duration = Duration::from_secs(30);
 /// Frames in one request (contract §3: a burst of one to eight).
 pub(super) const MAX_FRAMES: usize = 8;
 
@@ -24,7 +29,15 @@ pub(super) fn media_type(request: &HttpRequest) -> String {
 /// A body of at most `max` bytes.
 /// # Errors
 /// [`Refusal::BodyTooLarge`], [`Refusal::MalformedRequest`] where it breaks off.
-pub(super) async fn bytes(mut payload: Payload, max: usize) -> Result<Vec<u8>, Refusal> {
+pub(super) async fn bytes(payload: Payload, max: usize) -> Result<Vec<u8>, Refusal> {
+    timeout(BODY_WITHIN, read_bytes(payload, max)).await.map_err(|_| too_slow())?
+}
+
+fn too_slow() -> Refusal {
+    Refusal::MalformedRequest("the body took too long to arrive".into())
+}
+
+async fn read_bytes(mut payload: Payload, max: usize) -> Result<Vec<u8>, Refusal> {
     let mut body = BytesMut::new();
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|_| Refusal::MalformedRequest("the body broke off".into()))?;
@@ -51,25 +64,54 @@ pub(super) async fn json<T: DeserializeOwned>(request: &HttpRequest, payload: Pa
 pub(super) fn parse<T: DeserializeOwned>(body: &[u8], part: &str) -> Result<T, Refusal> {
     // syntax first: a body that is no JSON is malformed, whatever its fields
     let syntax = |error: serde_json::Error| Refusal::MalformedRequest(format!("the JSON can't be read: {error}"));
-    let value: serde_json::Value = serde_json::from_slice(body).map_err(syntax)?;
-    serde_path_to_error::deserialize(value).map_err(|error| {
+    serde_json::from_slice::<serde::de::IgnoredAny>(body).map_err(syntax)?;
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();
         let path = if path == "." { part.to_owned() } else { path };
-        Refusal::ValidationFailed(vec![FieldError::new(path, error.inner().to_string())])
+        let message = error.inner().to_string();
+        if let Some(name) = message.strip_prefix("missing field `").and_then(|rest| rest.split('`').next()) {
+            let field = if path.is_empty() || path == part { name.to_owned() } else { format!("{path}.{name}") };
+            return Refusal::field(field, "is missing");
+        }
+        Refusal::ValidationFailed(vec![FieldError::new(path, without_values(&message))])
     })
+}
+
+/// An error of the reader without what was sent: a PIN or a payment code may stand where something else belongs
+/// (contract §4 rule 11). What is expected remains.
+pub(super) fn without_values(error: &str) -> String {
+    let error = error.split(" at line ").next().unwrap_or(error);
+    match error.split_once(", expected ") {
+        Some((problem, expected)) if problem.starts_with("invalid ") => format!("must be {expected}"),
+        Some((problem, expected)) if problem.starts_with("unknown ") => {
+            format!("is not known here; known are {expected}")
+        }
+        _ if error.starts_with("duplicate field") => error.to_owned(),
+        _ => "can't be read".to_owned(),
+    }
 }
 
 /// A multipart body: the part named `named`, if one is wanted, and the parts `frame`.
 #[derive(Debug, Default)]
 pub(super) struct Parts {
     pub(super) named: Option<Vec<u8>>,
-    pub(super) frames: Vec<Vec<u8>>,
+    pub(super) frames: Vec<Arc<[u8]>>,
 }
 
 /// Reads a multipart body.
 /// # Errors
 /// 400 where it is broken, 413 for a frame or part that is too large, 422 for parts that aren't expected.
 pub(super) async fn multipart(
+    request: &HttpRequest,
+    payload: Payload,
+    named: Option<&str>,
+    max_frame_bytes: usize,
+) -> Result<Parts, Refusal> {
+    timeout(BODY_WITHIN, read_parts(request, payload, named, max_frame_bytes)).await.map_err(|_| too_slow())?
+}
+
+async fn read_parts(
     request: &HttpRequest,
     payload: Payload,
     named: Option<&str>,
@@ -82,6 +124,9 @@ pub(super) async fn multipart(
     while let Some(mut field) = multipart.try_next().await.map_err(broken)? {
         let name = field.name().unwrap_or("").to_owned();
         let is_frame = name == "frame";
+        if is_frame && parts.frames.len() == MAX_FRAMES {
+            return Err(Refusal::field("frame", "at most 8 frames are taken"));
+        }
         if !is_frame && Some(name.as_str()) != named {
             return Err(Refusal::field(name, "no such part is expected here"));
         }
@@ -101,10 +146,8 @@ pub(super) async fn multipart(
             if parts.named.replace(content).is_some() {
                 return Err(Refusal::field(name, "is there twice"));
             }
-        } else if parts.frames.len() == MAX_FRAMES {
-            return Err(Refusal::field("frame", "at most 8 frames are taken"));
         } else {
-            parts.frames.push(content);
+            parts.frames.push(content.into());
         }
     }
     Ok(parts)
@@ -133,5 +176,38 @@ impl Checked {
     /// Everything was right, or all that was wrong.
     pub(super) fn done(self) -> Result<(), Refusal> {
         if self.0.is_empty() { Ok(()) } else { Err(Refusal::ValidationFailed(self.0)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only whether it can be read matters")]
+    struct Shape {
+        pin: Option<String>,
+        count: Option<u8>,
+    }
+
+    /// Whatever stands in the wrong place, it isn't repeated to the caller and whoever logs the answer.
+    #[test]
+    fn a_value_that_is_wrong_is_never_repeated() {
+        for (json, field, says) in [
+            (r#"{"pin": 135792468}"#, "pin", "must be a string"),
+            (r#"{"count": "135792468"}"#, "count", "must be u8"),
+            (r#"{"count": 135792468}"#, "count", "must be u8"),
+            (r#"{"pin": "1", "pin": "135792468"}"#, "", "duplicate field `pin`"),
+            (r#"{"nip": "135792468"}"#, "nip", "is not known here; known are `pin` or `count`"),
+            (r#"["135792468", 135792468, 135792468]"#, "", ""),
+        ] {
+            let Err(Refusal::ValidationFailed(fields)) = parse::<Shape>(json.as_bytes(), "") else { panic!("{json}") };
+            assert!(!format!("{fields:?}").contains("135792468"), "{fields:?}");
+            if !says.is_empty() {
+                assert_eq!((fields[0].field.as_str(), fields[0].problem.as_str()), (field, says));
+            }
+        }
+        assert!(matches!(parse::<Shape>(b"{\"pin\": ", ""), Err(Refusal::MalformedRequest(_))));
     }
 }

@@ -20,8 +20,8 @@ use crate::{
         refusal::Refusal,
         view::OrderView,
     },
-    ledger::{NewOrder, OrderFilter},
-    service::{Desk, Registered},
+    ledger::{Cursor, NewOrder, OrderFilter},
+    service::{Desk, Registered, ServiceError},
 };
 
 /// Aliases that one order may have.
@@ -114,7 +114,7 @@ impl OrderBody {
         let order_no = checked.take("order_no", OrderNo::parse(&self.order_no));
         let wallet = checked.take("wallet", self.wallet.parse::<WalletKind>());
         let amount = self.amount.positive("amount", &mut checked);
-        let paid_at = checked.take("paid_at", self.paid_at.parse::<Timestamp>());
+        let paid_at = checked.take("paid_at", moment(&self.paid_at));
         let transaction_id = checked.maybe("transaction_id", self.transaction_id.as_deref().map(TransactionId::parse));
         let aliases = self.aliases.as_deref().unwrap_or_default();
         if aliases.len() > MAX_ALIASES {
@@ -126,13 +126,21 @@ impl OrderBody {
             .filter_map(|(index, alias)| checked.take(&format!("aliases[{index}]"), OrderNo::parse(alias)))
             .collect();
         let kind = checked.take("kind", OrderKind::parse(&self.kind).ok_or("is sale or preorder"));
-        let starts_at = checked.maybe("starts_at", self.starts_at.as_deref().map(str::parse::<Timestamp>));
+        let starts_at = checked.maybe("starts_at", self.starts_at.as_deref().map(moment));
         let store_id = checked.maybe("store_id", self.store_id.as_deref().map(StoreId::parse));
         let terminal_id = checked.maybe("terminal_id", self.terminal_id.as_deref().map(TerminalId::parse));
         checked.done()?;
         let payer_hash = self.payer.as_deref().and_then(PayerId::new).map(|payer| desk.pepper().hash_payer(&payer));
-        // the registration is kept as it was sent, the payer hashed: the same content again is no conflict
-        let kept = Self { payer: payer_hash.clone(), ..self };
+        // the registration is kept in one spelling, the payer hashed: the same content again is no conflict
+        let mut sorted = aliases.clone();
+        sorted.sort();
+        let kept = Self {
+            payer: payer_hash.clone(),
+            paid_at: paid_at.map(|at| at.to_string()).unwrap_or_default(),
+            starts_at: starts_at.map(|at| at.to_string()),
+            aliases: Some(sorted.iter().map(ToString::to_string).collect()),
+            ..self
+        };
         let registration =
             serde_json::to_string(&kept).map_err(|error| Refusal::MalformedRequest(error.to_string()))?;
         let (Some(order_no), Some(wallet), Some(amount), Some(kind)) = (order_no, wallet, amount, kind) else {
@@ -214,7 +222,11 @@ pub(super) async fn read(
     let order = if caller.role == Role::Admin {
         only(desk.ledger().orders_by_number(None, wallet, number.as_str()).await?)?
     } else {
-        desk.find_order(&caller.merchant_id, wallet, number.as_str()).await?
+        match desk.find_order(&caller.merchant_id, wallet, number.as_str()).await {
+            // WeChat knows a number that isn't paid, and says no more of it: there is nothing to show yet
+            Err(ServiceError::Refused(Refusal::OrderNotRefundable { .. })) => Err(Refusal::OrderNotFound.into()),
+            found => found,
+        }?
     };
     Ok(HttpResponse::Ok().json(desk.order_view(&order)))
 }
@@ -264,9 +276,9 @@ pub(super) async fn list(desk: Data<Desk>, request: HttpRequest) -> Result<HttpR
     let filter = OrderFilter {
         state: checked.maybe("state", query.state.map(|text| text.parse::<OrderState>().map_err(|()| "no such state"))),
         wallet: checked.maybe("wallet", query.wallet.as_deref().map(str::parse::<WalletKind>)),
-        from: checked.maybe("from", query.from.as_deref().map(str::parse::<Timestamp>)),
-        to: checked.maybe("to", query.to.as_deref().map(str::parse::<Timestamp>)),
-        cursor: query.cursor,
+        from: checked.maybe("from", query.from.as_deref().map(moment)),
+        to: checked.maybe("to", query.to.as_deref().map(moment)),
+        cursor: cursor(query.cursor.as_deref(), &mut checked),
         limit: limit(query.limit.as_deref(), &mut checked),
     };
     checked.done()?;
@@ -279,7 +291,17 @@ pub(super) async fn list(desk: Data<Desk>, request: HttpRequest) -> Result<HttpR
 pub(super) fn query<T: serde::de::DeserializeOwned>(request: &HttpRequest) -> Result<T, Refusal> {
     Query::<T>::from_query(request.query_string())
         .map(Query::into_inner)
-        .map_err(|error| Refusal::field("query", error.to_string()))
+        .map_err(|error| Refusal::field("query", body::without_values(&error.to_string())))
+}
+
+/// A moment, RFC 3339 with offset. What was sent instead is never repeated: it may be anything.
+pub(super) fn moment(text: &str) -> Result<Timestamp, &'static str> {
+    text.parse().map_err(|_| "is a time such as 2026-11-22T10:00:00+08:00")
+}
+
+/// Where a page begins.
+pub(super) fn cursor(text: Option<&str>, checked: &mut Checked) -> Option<Cursor> {
+    checked.maybe("cursor", text.map(str::parse::<Cursor>))
 }
 
 /// The size of a page: 1 to 200, 50 if left out.

@@ -9,7 +9,7 @@ use actix_web::{
     dev::{ServiceRequest, ServiceResponse},
     http::{
         StatusCode,
-        header::{ACCEPT_LANGUAGE, HeaderName, HeaderValue, RETRY_AFTER},
+        header::{ACCEPT_LANGUAGE, ALLOW, HeaderName, HeaderValue, RETRY_AFTER},
     },
     middleware::Next,
 };
@@ -36,6 +36,7 @@ pub(super) struct Problem {
     refusal: Option<Refusal>,
     retryable: bool,
     retry_after_s: Option<u32>,
+    allowed: Option<&'static str>,
     facts: Map<String, Value>,
 }
 
@@ -73,6 +74,7 @@ impl Problem {
             refusal: None,
             retryable: false,
             retry_after_s: None,
+            allowed: None,
             facts: Map::new(),
         }
     }
@@ -177,13 +179,14 @@ impl From<ServiceError> for Problem {
     fn from(error: ServiceError) -> Self {
         match error {
             ServiceError::Refused(refusal) => refusal.into(),
-            ServiceError::Ledger(error @ LedgerError::Unavailable(_)) => {
+            ServiceError::Ledger(error @ (LedgerError::Unavailable(_) | LedgerError::NotCommitted)) => {
                 tracing::error!(%error, "the ledger does not answer");
                 Self::new(503, "dependency_unavailable").retry(RETRY_AFTER_S)
             }
             // the cause goes to the log, by request id; the caller can't mend it
             ServiceError::Ledger(
-                error @ (LedgerError::Broken(_)
+                error @ (LedgerError::CommitUnknown(_)
+                | LedgerError::Broken(_)
                 | LedgerError::Check(_)
                 | LedgerError::Duplicate
                 | LedgerError::Schema(_)),
@@ -228,8 +231,8 @@ pub(super) async fn not_found() -> Problem {
     Refusal::NotFound.into()
 }
 
-pub(super) async fn method_not_allowed() -> Problem {
-    Refusal::MethodNotAllowed.into()
+pub(super) async fn method_not_allowed(allowed: &'static str) -> Problem {
+    Problem { allowed: Some(allowed), ..Refusal::MethodNotAllowed.into() }
 }
 
 impl actix_web::Responder for Problem {
@@ -255,6 +258,9 @@ pub(super) async fn speak(
         spoken.insert_header(("cache-control", "no-store"));
         if problem.status == StatusCode::UNAUTHORIZED {
             spoken.insert_header(("www-authenticate", "Bearer"));
+        }
+        if let Some(allowed) = problem.allowed {
+            spoken.insert_header((ALLOW, allowed));
         }
         if let Some(after_s) = problem.retry_after_s {
             spoken.insert_header((RETRY_AFTER, after_s));

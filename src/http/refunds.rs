@@ -1,11 +1,12 @@
 //! `/v1/refunds`
 
+use std::sync::Arc;
+
 use actix_web::{
     HttpRequest, HttpResponse,
     http::StatusCode,
     web::{Data, Path, Payload},
 };
-use jiff::Timestamp;
 use scanback_wallet::{OperatorId, OrderNo, RefundId, WalletKind};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -14,7 +15,7 @@ use uuid::Uuid;
 use super::{
     auth,
     body::{self, Checked},
-    orders::{MoneyBody, limit, query},
+    orders::{MoneyBody, cursor, limit, moment, query},
     problem::{Problem, ProblemBody},
 };
 use crate::{
@@ -76,7 +77,7 @@ pub(super) struct RefundBody {
 
 impl RefundBody {
     /// Checks every field. A preview needs no PIN and no reason.
-    fn into_request(self, policy: &Policy, frames: Vec<Vec<u8>>, preview: bool) -> Result<RefundRequest, Refusal> {
+    fn into_request(self, policy: &Policy, frames: Vec<Arc<[u8]>>, preview: bool) -> Result<RefundRequest, Refusal> {
         let mut checked = Checked::default();
         let order_no = checked.maybe("order_no", self.order_no.as_deref().map(OrderNo::parse));
         let wallet = checked.maybe("wallet", self.wallet.as_deref().map(str::parse::<WalletKind>));
@@ -95,6 +96,9 @@ impl RefundBody {
         };
         if self.note.as_ref().is_some_and(|note| note.chars().count() > MAX_NOTE) {
             checked.wrong("note", "has at most 500 characters");
+        }
+        if self.note.as_ref().is_some_and(|note| note.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\t'))) {
+            checked.wrong("note", "has no control characters");
         }
         if policy.require_note && !preview && self.note.as_deref().is_none_or(|note| note.trim().is_empty()) {
             checked.wrong("note", "the policy asks for a note");
@@ -115,8 +119,9 @@ impl RefundBody {
             }
             _ => None,
         };
+        let mut approver = None;
         if let Some(approval) = &self.approval {
-            checked.take("approval.operator_id", OperatorId::parse(&approval.operator_id));
+            approver = checked.take("approval.operator_id", OperatorId::parse(&approval.operator_id));
             checked.take("approval.operator_pin", Pin::parse(&approval.operator_pin));
         }
         let metadata = self.metadata.map(serde_json::Value::Object);
@@ -142,6 +147,7 @@ impl RefundBody {
             reason: (reason.code.clone(), reason.public_text.clone()),
             note: self.note,
             operator,
+            approver,
             metadata,
         })
     }
@@ -168,6 +174,7 @@ fn fingerprint(pepper: &Pepper, request: &RefundRequest) -> Fingerprint {
     put("reason", Some(request.reason.0.clone()));
     put("note", request.note.clone());
     put("operator_id", request.operator.as_ref().map(|(id, _)| id.to_string()));
+    put("approval.operator_id", request.approver.as_ref().map(ToString::to_string));
     put("metadata", request.metadata.as_ref().map(canonical));
     match &request.scan {
         ScanGiven::None => {}
@@ -214,7 +221,7 @@ async fn read_body(
     desk: &Desk,
     request: &HttpRequest,
     payload: Payload,
-) -> Result<(RefundBody, Vec<Vec<u8>>), Problem> {
+) -> Result<(RefundBody, Vec<Arc<[u8]>>), Problem> {
     if body::media_type(request) == "multipart/form-data" {
         let max = desk.settings().max_frame_bytes;
         let parts = body::multipart(request, payload, Some("refund"), max).await?;
@@ -353,13 +360,13 @@ pub(super) async fn list(desk: Data<Desk>, request: HttpRequest) -> Result<HttpR
     let query: ListQuery = query(&request)?;
     let mut checked = Checked::default();
     let filter = RefundFilter {
-        order_no: query.order_no,
+        order_no: checked.maybe("order_no", query.order_no.as_deref().map(OrderNo::parse)),
         state: checked
             .maybe("state", query.state.map(|text| text.parse::<RefundState>().map_err(|()| "no such state"))),
         attention: query.attention.unwrap_or(false),
-        from: checked.maybe("from", query.from.as_deref().map(str::parse::<Timestamp>)),
-        to: checked.maybe("to", query.to.as_deref().map(str::parse::<Timestamp>)),
-        cursor: query.cursor,
+        from: checked.maybe("from", query.from.as_deref().map(moment)),
+        to: checked.maybe("to", query.to.as_deref().map(moment)),
+        cursor: cursor(query.cursor.as_deref(), &mut checked),
         limit: limit(query.limit.as_deref(), &mut checked),
     };
     checked.done()?;

@@ -1,5 +1,7 @@
 //! `/v1/scans`
 
+use std::sync::Arc;
+
 use actix_web::{
     HttpRequest, HttpResponse,
     web::{Data, Payload},
@@ -36,7 +38,7 @@ pub(super) async fn create(desk: Data<Desk>, request: HttpRequest, payload: Payl
     Ok(HttpResponse::Created().json(scanned.view))
 }
 
-async fn frames(desk: &Desk, request: &HttpRequest, payload: Payload) -> Result<Vec<Vec<u8>>, Refusal> {
+async fn frames(desk: &Desk, request: &HttpRequest, payload: Payload) -> Result<Vec<Arc<[u8]>>, Refusal> {
     let max = desk.settings().max_frame_bytes;
     match body::media_type(request).as_str() {
         "multipart/form-data" => {
@@ -53,7 +55,7 @@ async fn frames(desk: &Desk, request: &HttpRequest, payload: Payload) -> Result<
                 }
                 other => other,
             })?;
-            Ok(vec![frame])
+            Ok(vec![frame.into()])
         }
         _ => Err(Refusal::UnsupportedMediaType("image/jpeg, image/png, image/webp or multipart/form-data")),
     }

@@ -9,7 +9,7 @@ use futures_util::FutureExt as _;
 use sqlx::{
     AssertSqlSafe, ConnectOptions, Connection, Postgres, Row as _, Sqlite, SqliteConnection,
     pool::PoolConnection,
-    postgres::{PgPool, PgPoolOptions, PgRow},
+    postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgRow},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous},
 };
 use tokio::sync::{mpsc, oneshot};
@@ -26,6 +26,11 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const SQLITE_READERS: u32 = 4;
 /// How long to wait for a connection of the pool.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// PostgreSQL's own bounds: on a statement, on the wait for a row, on a transaction that nobody goes on with.
+const STATEMENT_TIMEOUT: &str = "10s";
+const LOCK_TIMEOUT: &str = "5s";
+const IDLE_TIMEOUT: &str = "15s";
 
 /// A future that borrows the connection.
 pub(super) type Step<'c, T> = Pin<Box<dyn Future<Output = Result<T, LedgerError>> + Send + 'c>>;
@@ -124,6 +129,13 @@ impl Batch {
         }
         (text, all)
     }
+}
+
+/// A write that changes nothing.
+pub(super) fn touch() -> Batch {
+    let mut batch = Batch::default();
+    batch.add("UPDATE jobs SET attempts = attempts WHERE kind = ''", vec![]);
+    batch
 }
 
 /// A row of either engine, read by column name.
@@ -275,10 +287,16 @@ impl Db {
     /// Opens `sqlite:PATH` (made if absent) or `postgres://…`. Connects to a server when it is first needed.
     pub(super) async fn open(url: &str, max_connections: u32) -> Result<Self, LedgerError> {
         if url.starts_with("postgres:") || url.starts_with("postgresql:") {
+            // a server that goes silent must not hold requests and loops for as long as the kernel's patience
+            let options = PgConnectOptions::from_str(url)?.options([
+                ("statement_timeout", STATEMENT_TIMEOUT),
+                ("lock_timeout", LOCK_TIMEOUT),
+                ("idle_in_transaction_session_timeout", IDLE_TIMEOUT),
+            ]);
             let pool = PgPoolOptions::new()
                 .max_connections(max_connections)
                 .acquire_timeout(ACQUIRE_TIMEOUT)
-                .connect_lazy(url)?;
+                .connect_lazy_with(options);
             return Ok(Self::Postgres(pool));
         }
         let options = SqliteConnectOptions::from_str(url)?
@@ -347,7 +365,7 @@ impl Db {
                 let result = work(&mut conn).await;
                 if let Conn::PostgresTransaction(tx) = conn {
                     if result.is_ok() {
-                        tx.commit().await?;
+                        tx.commit().await.map_err(|error| LedgerError::CommitUnknown(error.to_string()))?;
                     } else {
                         tx.rollback().await?;
                     }
@@ -425,9 +443,7 @@ async fn commit_together(conn: &mut Conn, batch: Vec<Queued>) -> Result<(), Ledg
     for tell in tells {
         tell(match &committed {
             Ok(_) => Ok(()),
-            Err(error) => {
-                Err(LedgerError::Unavailable(sqlx::Error::Io(std::io::Error::other(format!("commit: {error}")))))
-            }
+            Err(error) => Err(LedgerError::CommitUnknown(error.to_string())),
         });
     }
     committed.map(|_| ())

@@ -6,6 +6,12 @@ pub enum LedgerError {
     /// The database can't be reached, or refuses to write: down, disk full, read-only, out of connections.
     #[error("the database does not answer: {0}")]
     Unavailable(#[source] sqlx::Error),
+    /// The connection broke while a commit was under way: it may have happened. Whoever wrote must look.
+    #[error("a commit got no answer: {0}")]
+    CommitUnknown(String),
+    /// A commit got no answer, and it was found out that nothing was written.
+    #[error("the database did not commit")]
+    NotCommitted,
     /// A unique index said no. Callers that race for a row expect it.
     #[error("the row exists")]
     Duplicate,
@@ -25,6 +31,14 @@ impl From<sqlx::Error> for LedgerError {
         match &error {
             sqlx::Error::Database(cause) if cause.is_unique_violation() => Self::Duplicate,
             sqlx::Error::Database(cause) if cause.is_check_violation() => Self::Check(cause.message().to_owned()),
+            // SQLSTATE 22 and 42: a value or statement that the database can't take; it does answer
+            sqlx::Error::Database(cause)
+                if cause
+                    .code()
+                    .is_some_and(|code| code.len() == 5 && (code.starts_with("22") || code.starts_with("42"))) =>
+            {
+                Self::Broken(error.to_string())
+            }
             sqlx::Error::ColumnNotFound(_)
             | sqlx::Error::ColumnDecode { .. }
             | sqlx::Error::TypeNotFound { .. }

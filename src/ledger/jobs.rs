@@ -29,6 +29,22 @@ pub(super) fn put(batch: &mut Batch, key: &str, due_at: Timestamp) {
     );
 }
 
+/// The same for a send that begins: what came before says nothing about how long its answer will take.
+pub(super) fn begin(batch: &mut Batch, key: &str, due_at: Timestamp) {
+    put(batch, key, due_at);
+    batch.add("UPDATE jobs SET attempts = 0 WHERE kind = $1 AND key = $2", params![FOLLOW, key]);
+}
+
+/// The oldest refund of an order that waits for its turn may go at this moment.
+pub(super) fn wake_next(batch: &mut Batch, order: uuid::Uuid, at: Timestamp) {
+    batch.add(
+        "UPDATE jobs SET due_at = $3 WHERE kind = $1 AND lease_until = 0 AND due_at > $3 AND key = \
+         (SELECT refund_id FROM refunds WHERE order_id = $2 AND state = 'submitting' AND sends = 0 \
+          ORDER BY created_at LIMIT 1)",
+        params![FOLLOW, order, at],
+    );
+}
+
 /// Ends a refund's job.
 pub(super) fn done(batch: &mut Batch, key: &str) {
     batch.add("DELETE FROM jobs WHERE kind = $1 AND key = $2", params![FOLLOW, key]);
@@ -47,9 +63,10 @@ impl Ledger {
         const SQLITE: &str = "UPDATE jobs SET lease_until = $3, attempts = attempts + 1 WHERE kind = $1 AND key IN \
              (SELECT key FROM jobs WHERE kind = $1 AND due_at <= $2 AND lease_until <= $2 ORDER BY due_at LIMIT $4) \
              RETURNING key, attempts";
-        const POSTGRES: &str = "UPDATE jobs SET lease_until = $3, attempts = attempts + 1 WHERE kind = $1 AND key IN \
-             (SELECT key FROM jobs WHERE kind = $1 AND due_at <= $2 AND lease_until <= $2 ORDER BY due_at LIMIT $4 \
-              FOR UPDATE SKIP LOCKED) RETURNING key, attempts";
+        const POSTGRES: &str = "WITH due AS MATERIALIZED (SELECT key FROM jobs WHERE kind = $1 AND due_at <= $2 \
+             AND lease_until <= $2 ORDER BY due_at LIMIT $4 FOR UPDATE SKIP LOCKED) \
+             UPDATE jobs SET lease_until = $3, attempts = attempts + 1 WHERE kind = $1 AND key IN (SELECT key FROM due) \
+             RETURNING key, attempts";
         // most looks find nothing: they must not cost a write
         let waiting = "SELECT key FROM jobs WHERE kind = $1 AND due_at <= $2 AND lease_until <= $2 LIMIT 1";
         if self.db.reader().await?.row(waiting, params![FOLLOW, now]).await?.is_none() {
@@ -81,22 +98,18 @@ impl Ledger {
         row.map_or(Ok(None), |row| row.opt_time("due"))
     }
 
-    /// Gives a leased job back, to be taken again at `due_at`.
+    /// Gives a leased job back, to be taken again at `due_at`. It was not done: this look doesn't count.
     /// # Errors
     /// [`LedgerError`] where the database doesn't answer.
-    pub async fn postpone_follow_up(
-        &self,
-        key: &str,
-        due_at: Timestamp,
-        why: Option<String>,
-    ) -> Result<(), LedgerError> {
+    pub async fn postpone_follow_up(&self, key: &str, due_at: Timestamp) -> Result<(), LedgerError> {
         let key = key.to_owned();
         self.db
             .write(move |conn| {
                 Box::pin(async move {
-                    let sql =
-                        "UPDATE jobs SET due_at = $3, lease_until = 0, last_error = $4 WHERE kind = $1 AND key = $2";
-                    conn.execute(sql, params![FOLLOW, key, due_at, why]).await.map(|_| ())
+                    let sql = "UPDATE jobs SET due_at = $3, lease_until = 0, \
+                               attempts = CASE WHEN attempts > 0 THEN attempts - 1 ELSE 0 END \
+                               WHERE kind = $1 AND key = $2";
+                    conn.execute(sql, params![FOLLOW, key, due_at]).await.map(|_| ())
                 })
             })
             .await

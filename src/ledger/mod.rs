@@ -13,10 +13,14 @@ mod orders;
 mod records;
 mod refunds;
 mod scans;
+mod sends;
 mod tokens;
 mod webhooks;
 
+use std::{fmt, str::FromStr};
+
 use jiff::Timestamp;
+use uuid::Uuid;
 
 pub use error::LedgerError;
 pub use idempotency::KeptAnswer;
@@ -24,8 +28,9 @@ pub use jobs::Job;
 pub use operators::Operator;
 pub use orders::{Kept, NewOrder, OrderFilter, WalletFacts};
 pub use records::{News, RecordRequest, Recorded};
-pub use refunds::{ClaimedSend, CommittedIntent, KeyOfRequest, NewRefund, Opened, Pace, RefundFilter, SendTurn};
+pub use refunds::{CommittedIntent, KeyOfRequest, NewRefund, Opened, OrderFacts, RefundFilter, first_answer};
 pub use scans::{Scan, ScanSubject};
+pub use sends::{ClaimedSend, Pace, SendTurn};
 pub use tokens::{NewToken, TokenRow};
 pub use webhooks::{Delivery, DeliveryEnd, Endpoint};
 
@@ -59,11 +64,13 @@ impl Ledger {
         self.db.migrate().await
     }
 
-    /// Whether the database answers.
+    /// Whether the database answers, and takes writes.
     /// # Errors
     /// [`LedgerError::Unavailable`] where it doesn't.
     pub async fn ping(&self) -> Result<(), LedgerError> {
-        self.db.reader().await?.rows("SELECT 1 AS one FROM jobs WHERE kind = ''", vec![]).await.map(|_| ())
+        self.db.reader().await?.rows("SELECT 1 AS one FROM jobs WHERE kind = ''", vec![]).await?;
+        // and whether it can be written: a full disk reads as well as ever
+        self.db.write(|conn| Box::pin(conn.run(db::touch()))).await
     }
 
     /// Whether several processes share this ledger.
@@ -78,13 +85,37 @@ impl Ledger {
     }
 }
 
-/// A cursor over (time, id), newest first: what the next page begins after.
-fn cursor(at: Timestamp, id: &str) -> String {
-    format!("{}_{id}", at.as_microsecond())
+/// A place in a list over (time, id), newest first: what the next page begins after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    at: i64,
+    id: Uuid,
 }
 
-fn read_cursor(cursor: Option<&str>) -> (i64, String) {
-    let start = (i64::MAX, String::new());
-    let Some((at, id)) = cursor.and_then(|cursor| cursor.split_once('_')) else { return start };
-    at.parse().map_or(start, |at| (at, id.to_owned()))
+impl Cursor {
+    fn new(at: Timestamp, id: Uuid) -> Self {
+        Self { at: at.as_microsecond(), id }
+    }
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}_{}", self.at, self.id)
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (at, id) = text.split_once('_').ok_or("is the next_cursor of the page before")?;
+        match (at.parse(), Uuid::try_parse(id)) {
+            (Ok(at), Ok(id)) => Ok(Self { at, id }),
+            _ => Err("is the next_cursor of the page before"),
+        }
+    }
+}
+
+/// Where a page begins: after its cursor, or at the newest.
+fn after(cursor: Option<&Cursor>) -> (i64, String) {
+    cursor.map_or((i64::MAX, String::new()), |cursor| (cursor.at, cursor.id.to_string()))
 }

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use scanback_wallet::{MerchantId, OperatorId};
 
-use super::{Ledger, LedgerError, audit, db::params, refunds::later};
+use super::{Ledger, LedgerError, audit, db::params, sends::later};
 use crate::domain::actor::{Actor, OperatorRole};
 
 /// Wrong PINs after which an operator is locked, and for how long. Source: contract §3, `operator_locked`.
@@ -112,8 +112,7 @@ impl Ledger {
         self.db
             .write(move |conn| {
                 Box::pin(async move {
-                    let sql = "UPDATE operators SET wrong_pins = 0, locked_until = NULL \
-                               WHERE merchant_id = $1 AND operator_id = $2";
+                    let sql = "UPDATE operators SET wrong_pins = 0 WHERE merchant_id = $1 AND operator_id = $2";
                     conn.execute(sql, params![&merchant, &id]).await.map(|_| ())
                 })
             })

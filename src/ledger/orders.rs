@@ -5,9 +5,8 @@ use scanback_wallet::{Currency, MerchantId, Money, OrderNo, StoreId, TerminalId,
 use uuid::Uuid;
 
 use super::{
-    Ledger, LedgerError, Page, audit, cursor,
+    Cursor, Ledger, LedgerError, Page, after, audit,
     db::{Conn, Row, params, unreadable},
-    read_cursor,
 };
 use crate::domain::{
     actor::Actor,
@@ -102,7 +101,7 @@ pub struct OrderFilter {
     /// Kept before.
     pub to: Option<Timestamp>,
     /// After this place.
-    pub cursor: Option<String>,
+    pub cursor: Option<Cursor>,
     /// 1 to 200.
     pub limit: u32,
 }
@@ -193,8 +192,8 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError`] where the database doesn't answer.
     pub async fn keep_order(&self, new: NewOrder, by: Actor, now: Timestamp) -> Result<Kept, LedgerError> {
-        let attempt = new.clone();
-        let inserted = self.db.write(move |conn| Box::pin(insert(conn, attempt, by, now))).await;
+        let (attempt, who) = (new.clone(), by.clone());
+        let inserted = self.db.write(move |conn| Box::pin(insert(conn, attempt, who, now))).await;
         match inserted {
             Ok(order) => return Ok(Kept::Created(order)),
             Err(LedgerError::Duplicate) => {}
@@ -212,10 +211,15 @@ impl Ledger {
             .ok_or_else(|| LedgerError::Broken("an order that exists was not found".into()))?;
         let order = read(&row)?;
         let registered = row.opt_text("registration")?;
-        Ok(match conflict(&order, registered.as_deref(), &new) {
-            Some(field) => Kept::Conflict(field),
-            None => Kept::Same(order),
-        })
+        drop(conn);
+        match conflict(&order, registered.as_deref(), &new) {
+            Some(field) => Ok(Kept::Conflict(field)),
+            // scanned first and registered now: what only the merchant knows is added
+            None if registered.is_none() && new.registration.is_some() => {
+                self.db.write(move |conn| Box::pin(add_registration(conn, order.id, new, by, now))).await
+            }
+            None => Ok(Kept::Same(order)),
+        }
     }
 
     /// Writes what the wallet says over an order that the wallet hasn't confirmed yet. An order in which refunds of ours
@@ -263,7 +267,7 @@ impl Ledger {
         merchant: Option<&MerchantId>,
         filter: &OrderFilter,
     ) -> Result<Page<Order>, LedgerError> {
-        let (before, before_id) = read_cursor(filter.cursor.as_deref());
+        let (before, before_id) = after(filter.cursor.as_ref());
         let sql = concat!(
             "SELECT ",
             columns!(),
@@ -289,7 +293,7 @@ impl Ledger {
         items.truncate(filter.limit as usize);
         let last = items.len().checked_sub(1).filter(|_| more);
         let next_cursor = match last {
-            Some(last) => Some(cursor(rows[last].time("created_at")?, &items[last].id.to_string())),
+            Some(last) => Some(Cursor::new(rows[last].time("created_at")?, items[last].id).to_string()),
             None => None,
         };
         Ok(Page { items, next_cursor })
@@ -310,6 +314,52 @@ fn conflict(kept: &Order, registered: Option<&str>, new: &NewOrder) -> Option<&'
     }
     // what was fetched from the wallet has no registration yet: the same money is the same order
     (registered.is_some() && registered != new.registration.as_deref()).then_some("content")
+}
+
+/// Adds a registration to an order that was fetched from the wallet; the wallet's own word stays.
+async fn add_registration(
+    conn: &mut Conn,
+    id: Uuid,
+    new: NewOrder,
+    by: Actor,
+    now: Timestamp,
+) -> Result<Kept, LedgerError> {
+    let aliases = serde_json::to_string(&new.aliases).map_err(|error| LedgerError::Broken(error.to_string()))?;
+    let changed = conn
+        .execute(
+            "UPDATE orders SET registration = $2, aliases = $3, kind = $4, starts_at = $5, \
+             store_id = COALESCE($6, store_id), terminal_id = COALESCE($7, terminal_id), updated_at = $8 \
+             WHERE id = $1 AND registration IS NULL",
+            params![
+                id,
+                new.registration,
+                aliases,
+                new.kind.as_str(),
+                new.starts_at,
+                new.store_id.as_ref(),
+                new.terminal_id.as_ref(),
+                now
+            ],
+        )
+        .await?;
+    if changed > 0 {
+        add_aliases(conn, id, &new.merchant_id, &new.aliases).await?;
+        let subject = format!("order:{id}");
+        audit::add(conn, &new.merchant_id, &by, "order.registered", &subject, None, now).await?;
+    }
+    let order = by_id(conn, id).await?.ok_or_else(|| LedgerError::Broken("an order just kept is gone".into()))?;
+    Ok(if changed > 0 { Kept::Created(order) } else { Kept::Same(order) })
+}
+
+async fn add_aliases(conn: &mut Conn, id: Uuid, merchant: &MerchantId, aliases: &[OrderNo]) -> Result<(), LedgerError> {
+    for alias in aliases {
+        conn.execute(
+            "INSERT INTO order_aliases (order_id, merchant_id, alias) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+            params![id, merchant, alias],
+        )
+        .await?;
+    }
+    Ok(())
 }
 
 async fn insert(conn: &mut Conn, new: NewOrder, by: Actor, now: Timestamp) -> Result<Order, LedgerError> {
@@ -344,13 +394,7 @@ async fn insert(conn: &mut Conn, new: NewOrder, by: Actor, now: Timestamp) -> Re
         ],
     )
     .await?;
-    for alias in &new.aliases {
-        conn.execute(
-            "INSERT INTO order_aliases (order_id, merchant_id, alias) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
-            params![id, &new.merchant_id, alias],
-        )
-        .await?;
-    }
+    add_aliases(conn, id, &new.merchant_id, &new.aliases).await?;
     let subject = format!("order:{id}");
     audit::add(conn, &new.merchant_id, &by, "order.kept", &subject, None, now).await?;
     by_id(conn, id).await?.ok_or_else(|| LedgerError::Broken("an order just kept is gone".into()))

@@ -2,13 +2,14 @@
 //! transaction. All news takes this one way: answers to sends, queries and notifications.
 
 use jiff::{SignedDuration, Timestamp};
-use scanback_wallet::{Doubt, Hold, HoldReason, RecordStatus, RefundId, RefundRecord};
+use scanback_wallet::{Doubt, Hold, HoldReason, Proof, RecordStatus, RefundId, RefundRecord, Rejection};
 
 use super::{
     Ledger, LedgerError, audit,
     db::{Batch, Conn, params},
     idempotency, jobs,
-    refunds::{self, Locked, OrderMoney, Pace, later},
+    refunds::{self, Locked, OrderMoney},
+    sends::{Pace, later},
     webhooks,
 };
 use crate::domain::{
@@ -26,6 +27,8 @@ pub enum News {
     Refused(SoleRefusal, Failure),
     /// Nothing moved; the same number later.
     Held(Hold),
+    /// A refusal of the only send that a query must still confirm, and could not be confirmed yet.
+    Unconfirmed(Rejection, Doubt),
     /// No proof either way, or the wallet doesn't know the number.
     Nothing(Option<Doubt>),
 }
@@ -87,18 +90,18 @@ async fn record(conn: &mut Conn, mut request: RecordRequest, now: Timestamp) -> 
         return Ok(Recorded::Superseded(Box::new(refund)));
     }
     // once a query or a notification has shown it, a refusal of the send proves nothing (contract §4 rule 5)
-    if refund.state != RefundState::Submitting && matches!(request.news, News::Refused(..)) {
+    if refund.state != RefundState::Submitting && matches!(request.news, News::Refused(..) | News::Unconfirmed(..)) {
         request.news = News::Nothing(None);
     }
     let event = match &request.news {
         News::Record(record) => RefundEvent::Recorded(record.status),
         News::Refused(proof, _) => RefundEvent::Refused(*proof),
-        News::Held(_) | News::Nothing(_) => RefundEvent::NothingLearnt,
+        News::Held(_) | News::Unconfirmed(..) | News::Nothing(_) => RefundEvent::NothingLearnt,
     };
     let before = refund.state;
     let after = before.on(event).map_err(|error| LedgerError::Broken(error.to_string()))?;
 
-    let learnt = !matches!(request.news, News::Nothing(_));
+    let learnt = !matches!(request.news, News::Nothing(_) | News::Unconfirmed(..));
     let attention_before = refund.attention;
     apply(&mut refund, &request.news, after, now);
     let mut batch = Batch::default();
@@ -107,7 +110,9 @@ async fn record(conn: &mut Conn, mut request: RecordRequest, now: Timestamp) -> 
         refund.attention = Some((AttentionReason::Overpaid, now));
     }
     if before == RefundState::Submitting && (learnt || !request.pace.waits_while_unknown) {
-        open_turn(&mut batch, &refund, later(now, request.pace.between));
+        let at = later(now, request.pace.between);
+        open_turn(&mut batch, &refund, at);
+        jobs::wake_next(&mut batch, refund.order_id, at);
     }
     write_refund(&mut batch, &refund, &request, now);
     let attention = refund.attention.filter(|attention| attention_before != Some(*attention));
@@ -162,12 +167,15 @@ fn apply(refund: &mut Refund, news: &News, after: RefundState, now: Timestamp) {
                 refund.attention = Some((AttentionReason::MerchantBalanceLow, now));
             }
         }
-        News::Nothing(_) => {
+        News::Nothing(_) | News::Unconfirmed(..) => {
             let waited = now.duration_since(refund.submitted_at.unwrap_or(now));
             if refund.attention.is_none() && waited > UNKNOWN_TOO_LONG {
                 refund.attention = Some((AttentionReason::UnknownTooLong, now));
             }
         }
+    }
+    if let News::Unconfirmed(rejection, _) = news {
+        refund.unconfirmed = Some(rejection.clone());
     }
     if after.is_final() {
         refund.not_before = None;
@@ -222,7 +230,9 @@ fn write_refund(batch: &mut Batch, refund: &Refund, request: &RecordRequest, now
     let not_before = if held { Some(request.look_again_at) } else { refund.not_before };
     batch.add(
         "UPDATE refunds SET state = $2, wallet_refund_id = $3, settled_at = $4, failure_code = $5, failure_detail = $6, \
-         attention = $7, attention_since = $8, not_before = $9, lease_until = 0 WHERE refund_id = $1",
+         attention = $7, attention_since = $8, not_before = $9, \
+         lease_until = CASE WHEN $10 = 1 THEN 0 ELSE lease_until END, \
+         refused_code = $11, refused_detail = $12, refused_proof = $13 WHERE refund_id = $1",
         params![
             refund.refund_id,
             refund.state.as_str(),
@@ -232,7 +242,16 @@ fn write_refund(batch: &mut Batch, refund: &Refund, request: &RecordRequest, now
             refund.failure.as_ref().map(|failure| failure.detail.as_str()),
             refund.attention.map(|(reason, _)| reason.as_str()),
             refund.attention.map(|(_, since)| since),
-            not_before
+            not_before,
+            // what a query did not learn says nothing about a send that is under way
+            request.fence.is_some() || refund.state != RefundState::Submitting,
+            refund.unconfirmed.as_ref().map(|rejection| rejection.code.as_str()),
+            refund.unconfirmed.as_ref().map(|rejection| rejection.detail.as_str()),
+            refund.unconfirmed.as_ref().and_then(|rejection| match rejection.proof {
+                Proof::Answer => None,
+                Proof::AnswerAndAbsence => Some("absence"),
+                Proof::AnswerAbsenceAndPace => Some("absence_and_pace"),
+            })
         ],
     );
     let key = refund.refund_id.to_string();
@@ -270,6 +289,10 @@ fn tell(
             lines.push((refund.state.as_str(), &request.by, code));
         }
         News::Held(hold) => lines.push(("held", &request.by, Some(hold.detail.clone()))),
+        News::Unconfirmed(rejection, doubt) => {
+            let note = format!("{}, not confirmed: {}", rejection.code, doubt.kind);
+            lines.push(("unknown", &request.by, Some(note)));
+        }
         News::Nothing(Some(doubt)) if request.fence.is_some() => {
             lines.push(("unknown", &request.by, Some(doubt.kind.to_string())));
         }

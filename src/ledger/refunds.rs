@@ -1,13 +1,17 @@
 //! Refunds: the intent that is durable before anything is sent, and the claim that counts each send.
 
-use jiff::{SignedDuration, Timestamp};
-use scanback_wallet::{Currency, MerchantId, Money, RefundCall, RefundId, WalletKind};
+use jiff::Timestamp;
+use scanback_wallet::{
+    Currency, MerchantId, Money, OrderNo, Proof, RefundCall, RefundId, Rejection, TransactionId, WalletKind,
+};
 use uuid::Uuid;
 
 use super::{
-    Ledger, LedgerError, Page, audit, cursor,
+    Cursor, Ledger, LedgerError, Page, after, audit,
     db::{Batch, Conn, Row, params, unreadable},
-    idempotency, jobs, orders, read_cursor, webhooks,
+    idempotency, jobs, orders,
+    sends::{ClaimedSend, Pace, call, claimed, later, turn_after},
+    webhooks,
 };
 use crate::domain::{
     actor::Actor,
@@ -17,107 +21,13 @@ use crate::domain::{
     view::RefundView,
 };
 
-/// The columns of a refund, each behind the name of its table.
 macro_rules! columns {
-    ($of:literal) => {
-        concat!(
-            $of,
-            "refund_id, ",
-            $of,
-            "order_id, ",
-            $of,
-            "merchant_id, ",
-            $of,
-            "wallet, ",
-            $of,
-            "order_no, ",
-            $of,
-            "kind, ",
-            $of,
-            "origin, ",
-            $of,
-            "wallet_request_no, ",
-            $of,
-            "wallet_refund_id, ",
-            $of,
-            "amount, ",
-            $of,
-            "fee, ",
-            $of,
-            "currency, ",
-            $of,
-            "state, ",
-            $of,
-            "reason, ",
-            $of,
-            "reason_text, ",
-            $of,
-            "note, ",
-            $of,
-            "operator_id, ",
-            $of,
-            "approved_by, ",
-            $of,
-            "scan_id, ",
-            $of,
-            "replaces, ",
-            $of,
-            "metadata, ",
-            $of,
-            "not_before, ",
-            $of,
-            "sends, ",
-            $of,
-            "fence, ",
-            $of,
-            "lease_until, ",
-            $of,
-            "last_sent_at, ",
-            $of,
-            "created_at, ",
-            $of,
-            "submitted_at, ",
-            $of,
-            "settled_at, ",
-            $of,
-            "failure_code, ",
-            $of,
-            "failure_detail, ",
-            $of,
-            "attention, ",
-            $of,
-            "attention_since"
-        )
-    };
     () => {
-        columns!("")
+        "refund_id, order_id, merchant_id, wallet, order_no, kind, origin, wallet_request_no, wallet_refund_id, amount, \
+         fee, currency, state, reason, reason_text, note, operator_id, approved_by, scan_id, replaces, metadata, \
+         not_before, sends, fence, lease_until, last_sent_at, created_at, submitted_at, settled_at, failure_code, \
+         failure_detail, attention, attention_since, notify_url, refused_code, refused_detail, refused_proof"
     };
-}
-
-/// How fast different refunds of one order may follow each other, at the scaled time (contract §4 rule 8).
-#[derive(Clone, Copy, Debug)]
-pub struct Pace {
-    /// From the answer to one to the sending of the next, a tenth included.
-    pub between: SignedDuration,
-    /// Whether the next waits while the one before is unknown.
-    pub waits_while_unknown: bool,
-    /// How long a send may be under way before another process may look after it.
-    pub send_lease: SignedDuration,
-}
-
-impl Pace {
-    /// When the next different refund may go if a send begins now and nobody hears of it.
-    fn closed_until(self, now: Timestamp) -> i64 {
-        if self.waits_while_unknown {
-            return i64::MAX;
-        }
-        later(now, self.send_lease + self.between).as_microsecond()
-    }
-}
-
-/// `now` and a while; saturates at the end of time.
-pub(super) fn later(now: Timestamp, wait: SignedDuration) -> Timestamp {
-    now.checked_add(wait).unwrap_or(Timestamp::MAX)
 }
 
 /// A refund to open: everything is decided, nothing is durable yet.
@@ -199,65 +109,20 @@ impl CommittedIntent {
     }
 }
 
-/// The right to send a refund once. The send is counted in the ledger already; what comes of it can be recorded only
-/// while no newer claim exists.
-#[derive(Debug)]
-pub struct ClaimedSend {
-    refund_id: RefundId,
-    fence: i64,
-    sends: u32,
-    pace_kept: bool,
-    call: RefundCall,
-}
-
-impl ClaimedSend {
-    /// Which refund.
-    #[must_use]
-    pub const fn refund_id(&self) -> RefundId {
-        self.refund_id
-    }
-
-    /// Number of this claim.
-    #[must_use]
-    pub const fn fence(&self) -> i64 {
-        self.fence
-    }
-
-    /// How often the number was sent, this time included.
-    #[must_use]
-    pub const fn sends(&self) -> u32 {
-        self.sends
-    }
-
-    /// Whether the ledger proves that the wallet's pace was kept: it does unless refunds were made elsewhere.
-    #[must_use]
-    pub const fn pace_kept(&self) -> bool {
-        self.pace_kept
-    }
-
-    /// What to send.
-    #[must_use]
-    pub const fn call(&self) -> &RefundCall {
-        &self.call
-    }
-}
-
-/// What became of a wish to send a refund.
-#[derive(Debug)]
-pub enum SendTurn {
-    /// Go.
-    Granted(Box<ClaimedSend>),
-    /// Not before this moment.
-    NotBefore(Timestamp),
-    /// Nothing to send: it is past that, or somebody else sends it.
-    NotNow,
+/// What a wallet's news of a refund is compared with beside the refund itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrderFacts {
+    /// The wallet's own number of the order.
+    pub transaction_id: Option<TransactionId>,
+    /// What was paid.
+    pub total: Money,
 }
 
 /// Which refunds to list.
 #[derive(Clone, Debug, Default)]
 pub struct RefundFilter {
     /// Of this order number.
-    pub order_no: Option<String>,
+    pub order_no: Option<OrderNo>,
     /// In this state.
     pub state: Option<RefundState>,
     /// Only those that a person must look at.
@@ -267,9 +132,21 @@ pub struct RefundFilter {
     /// Asked for before.
     pub to: Option<Timestamp>,
     /// After this place.
-    pub cursor: Option<String>,
+    pub cursor: Option<Cursor>,
     /// 1 to 200.
     pub limit: u32,
+}
+
+/// The refusal that waits for its confirmation, if there is one.
+fn unconfirmed(row: &Row) -> Result<Option<Rejection>, LedgerError> {
+    let proof = match row.opt_text("refused_proof")?.as_deref() {
+        None => return Ok(None),
+        Some("absence") => Proof::AnswerAndAbsence,
+        Some("absence_and_pace") => Proof::AnswerAbsenceAndPace,
+        Some(_) => return Err(unreadable("refused_proof")),
+    };
+    let text = |column| Ok::<_, LedgerError>(row.opt_text(column)?.unwrap_or_default());
+    Ok(Some(Rejection { code: text("refused_code")?, detail: text("refused_detail")?, proof }))
 }
 
 pub(super) fn read(row: &Row) -> Result<Refund, LedgerError> {
@@ -317,6 +194,8 @@ pub(super) fn read(row: &Row) -> Result<Refund, LedgerError> {
             .transpose()?,
         attention,
         metadata: row.opt_text("metadata")?.and_then(|text| serde_json::from_str(&text).ok()),
+        notify_url: row.opt_text("notify_url")?,
+        unconfirmed: unconfirmed(row)?,
         timeline: Vec::new(),
     })
 }
@@ -341,15 +220,15 @@ pub(super) struct OrderMoney {
 pub(super) async fn lock(conn: &mut Conn, id: RefundId) -> Result<Option<Locked>, LedgerError> {
     const SQLITE: &str = concat!(
         "SELECT ",
-        columns!("r."),
-        ", o.amount AS order_amount, o.reserved, o.fees, o.paid_back \
-         FROM refunds r JOIN orders o ON o.id = r.order_id WHERE r.refund_id = $1"
+        columns!(),
+        ", order_amount, reserved, fees, paid_back FROM refunds JOIN (SELECT id AS its_order, amount AS order_amount, \
+         reserved, fees, paid_back FROM orders) o ON its_order = order_id WHERE refund_id = $1"
     );
     const POSTGRES: &str = concat!(
         "SELECT ",
-        columns!("r."),
-        ", o.amount AS order_amount, o.reserved, o.fees, o.paid_back \
-         FROM refunds r JOIN orders o ON o.id = r.order_id WHERE r.refund_id = $1 FOR UPDATE"
+        columns!(),
+        ", order_amount, reserved, fees, paid_back FROM refunds JOIN (SELECT id AS its_order, amount AS order_amount, \
+         reserved, fees, paid_back FROM orders) o ON its_order = order_id WHERE refund_id = $1 FOR UPDATE"
     );
     let sql = if conn.locks_rows() { POSTGRES } else { SQLITE };
     let row = conn.row(sql, params![id]).await?;
@@ -451,6 +330,8 @@ async fn open(conn: &mut Conn, new: NewRefund, now: Timestamp) -> Result<Opened,
         failure: None,
         attention: None,
         metadata: new.metadata,
+        notify_url: new.notify_url,
+        unconfirmed: None,
         timeline: if goes_now {
             vec![entry(now, "created", &new.by), entry(now, "sent", &Actor::System)]
         } else {
@@ -477,48 +358,19 @@ async fn open(conn: &mut Conn, new: NewRefund, now: Timestamp) -> Result<Opened,
             return Err(LedgerError::Check(SCAN_TAKEN.into()));
         }
     }
-    let send = goes_now.then(|| claimed(&refund, order, new.notify_url));
+    let send = goes_now.then(|| claimed(&refund, order));
     Ok(Opened::Committed(Box::new(CommittedIntent { refund, send })))
 }
 
 /// Marks the rollback of a refund whose scan was used by another one meanwhile.
 const SCAN_TAKEN: &str = "scan taken";
 
-fn claimed(refund: &Refund, order: &Order, notify_url: Option<String>) -> ClaimedSend {
-    ClaimedSend {
-        refund_id: refund.refund_id,
-        fence: refund.fence,
-        sends: refund.sends,
-        pace_kept: !order.refunded_elsewhere,
-        call: call(refund, order, notify_url),
-    }
-}
-
-/// The call of a refund, from the ledger alone: a repeat is the same byte for byte.
-fn call(refund: &Refund, order: &Order, notify_url: Option<String>) -> RefundCall {
-    RefundCall {
-        order: order.reference(),
-        request_no: refund.wallet_request_no.clone(),
-        amount: refund.amount,
-        total: order.amount,
-        reason: refund.reason_text.clone(),
-        notify_url,
-    }
-}
-
-/// When to look again for the turn of a refund that waits: when the turn opens, but after one pace at the latest, since the
-/// answer to the one before may open it sooner, and nobody can say when an unknown one ends.
-fn turn_after(open_at: i64, pace: Pace, now: Timestamp) -> Timestamp {
-    let soon = later(now, pace.between);
-    Timestamp::from_microsecond(open_at).map_or(soon, |open_at| if open_at > now { open_at.min(soon) } else { soon })
-}
-
 fn insert(batch: &mut Batch, refund: &Refund, by: &Actor, lease_until: i64) {
     batch.add(
         "INSERT INTO refunds (refund_id, order_id, merchant_id, wallet, order_no, kind, origin, wallet_request_no, amount, \
          fee, currency, state, reason, reason_text, note, operator_id, asked_by, scan_id, metadata, not_before, sends, \
-         fence, lease_until, created_at, submitted_at, last_sent_at) \
-         VALUES ($1,$2,$3,$4,$5,'refund','desk',$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20,$21,$22,$23,$23)",
+         fence, lease_until, created_at, submitted_at, last_sent_at, notify_url) \
+         VALUES ($1,$2,$3,$4,$5,'refund','desk',$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20,$21,$22,$23,$23,$24)",
         params![
             refund.refund_id,
             refund.order_id,
@@ -542,53 +394,10 @@ fn insert(batch: &mut Batch, refund: &Refund, by: &Actor, lease_until: i64) {
             refund.fence,
             lease_until,
             refund.created_at,
-            refund.submitted_at
+            refund.submitted_at,
+            refund.notify_url.as_deref()
         ],
     );
-}
-
-async fn claim(
-    conn: &mut Conn,
-    id: RefundId,
-    pace: Pace,
-    notify_url: Option<String>,
-    now: Timestamp,
-) -> Result<SendTurn, LedgerError> {
-    let Some(Locked { mut refund, lease_until, .. }) = lock(conn, id).await? else { return Ok(SendTurn::NotNow) };
-    if refund.state != RefundState::Submitting || lease_until > now.as_microsecond() {
-        return Ok(SendTurn::NotNow);
-    }
-    // The same number again is exempt from the pace while it is the last that was sent. What was never sent waits where a
-    // person must look at the order first.
-    let took_turn = conn
-        .execute(
-            "UPDATE orders SET pace_refund_id = $2, pace_open_at = $4 WHERE id = $1 AND (frozen = 0 OR $5 > 0) \
-             AND (pace_refund_id = $2 OR pace_open_at <= $3)",
-            params![refund.order_id, id, now, pace.closed_until(now), refund.sends],
-        )
-        .await?;
-    let Some(order) = orders::by_id(conn, refund.order_id).await? else { return Ok(SendTurn::NotNow) };
-    if took_turn == 0 {
-        let sql = "SELECT pace_open_at FROM orders WHERE id = $1";
-        let open_at = conn.row(sql, params![refund.order_id]).await?.map_or(Ok(0), |row| row.int("pace_open_at"))?;
-        let not_before = turn_after(open_at, pace, now);
-        conn.execute("UPDATE refunds SET not_before = $2 WHERE refund_id = $1", params![id, not_before]).await?;
-        return Ok(SendTurn::NotBefore(not_before));
-    }
-    refund.sends += 1;
-    refund.fence += 1;
-    let lease_until = later(now, pace.send_lease);
-    let mut batch = Batch::default();
-    batch.add(
-        "UPDATE refunds SET sends = $2, fence = $3, lease_until = $4, submitted_at = COALESCE(submitted_at, $5), \
-         last_sent_at = $5, not_before = NULL WHERE refund_id = $1",
-        params![id, refund.sends, refund.fence, lease_until, now],
-    );
-    let event = if refund.sends == 1 { "sent" } else { "sent_again" };
-    add_event(&mut batch, id, event, &Actor::System, None, now);
-    jobs::put(&mut batch, &id.to_string(), lease_until);
-    conn.run(batch).await?;
-    Ok(SendTurn::Granted(Box::new(claimed(&refund, &order, notify_url))))
 }
 
 impl Ledger {
@@ -604,19 +413,6 @@ impl Ledger {
         }
     }
 
-    /// Asks for the right to send a refund, for the first time or again under the same number.
-    /// # Errors
-    /// [`LedgerError`] where the database doesn't answer.
-    pub async fn claim_send(
-        &self,
-        id: RefundId,
-        pace: Pace,
-        notify_url: Option<String>,
-        now: Timestamp,
-    ) -> Result<SendTurn, LedgerError> {
-        self.db.write(move |conn| Box::pin(claim(conn, id, pace, notify_url, now))).await
-    }
-
     /// The refund and the call that asks for it, for a query.
     /// # Errors
     /// [`LedgerError`] where the database doesn't answer.
@@ -627,7 +423,7 @@ impl Ledger {
         let refund = read(&row)?;
         let order = orders::by_id(&mut conn, refund.order_id).await?;
         let order = order.ok_or_else(|| LedgerError::Broken(format!("the order of refund {id} is gone")))?;
-        let call = call(&refund, &order, None);
+        let call = call(&refund, &order);
         Ok(Some((refund, call)))
     }
 
@@ -654,14 +450,25 @@ impl Ledger {
         merchant: &MerchantId,
         wallet: WalletKind,
         request_no: &scanback_wallet::WalletRequestNo,
-    ) -> Result<Option<Refund>, LedgerError> {
+    ) -> Result<Option<(Refund, OrderFacts)>, LedgerError> {
         let sql = concat!(
             "SELECT ",
             columns!(),
-            " FROM refunds WHERE merchant_id = $1 AND wallet = $2 AND wallet_request_no = $3"
+            ", transaction_id, order_amount FROM refunds JOIN (SELECT id AS its_order, transaction_id, amount AS \
+             order_amount FROM orders) o ON its_order = order_id \
+             WHERE merchant_id = $1 AND wallet = $2 AND wallet_request_no = $3"
         );
         let row = self.db.reader().await?.row(sql, params![merchant, wallet, request_no]).await?;
-        row.as_ref().map(read).transpose()
+        row.map(|row| {
+            let refund = read(&row)?;
+            let total = Money::new(row.int("order_amount")?, refund.amount.currency());
+            let facts = OrderFacts {
+                transaction_id: row.opt_parse("transaction_id")?,
+                total: total.map_err(|_| unreadable("order_amount"))?,
+            };
+            Ok((refund, facts))
+        })
+        .transpose()
     }
 
     /// A page of refunds with their timelines, newest first.
@@ -672,7 +479,7 @@ impl Ledger {
         merchant: Option<&MerchantId>,
         filter: &RefundFilter,
     ) -> Result<Page<Refund>, LedgerError> {
-        let (before, before_id) = read_cursor(filter.cursor.as_deref());
+        let (before, before_id) = after(filter.cursor.as_ref());
         let sql = concat!(
             "SELECT ",
             columns!(),
@@ -683,7 +490,7 @@ impl Ledger {
         );
         let values = params![
             merchant.map_or("", MerchantId::as_str),
-            filter.order_no.as_deref().unwrap_or(""),
+            filter.order_no.as_ref().map_or("", OrderNo::as_str),
             filter.state.map_or("", RefundState::as_str),
             filter.attention,
             filter.from.map_or(i64::MIN, Timestamp::as_microsecond),
@@ -701,13 +508,15 @@ impl Ledger {
             refund.timeline = timeline(&mut conn, refund.refund_id).await?;
         }
         let next_cursor =
-            items.last().filter(|_| more).map(|last| cursor(last.created_at, &last.refund_id.to_string()));
+            items.last().filter(|_| more).map(|last| Cursor::new(last.created_at, last.refund_id.uuid()).to_string());
         Ok(Page { items, next_cursor })
     }
 }
 
-/// The first answer to a request as it is kept: status and body.
-pub(super) fn answer(refund: &Refund) -> Result<(i64, String), LedgerError> {
+/// The answer to a refund request, as it is given and kept: 201 when final, else 202, and the refund as JSON.
+/// # Errors
+/// [`LedgerError::Broken`] where it can't be written as JSON.
+pub fn first_answer(refund: &Refund) -> Result<(u16, String), LedgerError> {
     let status = if refund.state.is_final() { 201 } else { 202 };
     let body =
         serde_json::to_string(&RefundView::from(refund)).map_err(|error| LedgerError::Broken(error.to_string()))?;

@@ -186,11 +186,12 @@ impl Ledger {
              AND NOT EXISTS (SELECT 1 FROM webhook_deliveries e WHERE e.endpoint_id = d.endpoint_id \
                AND e.subject = d.subject AND e.seq < d.seq AND e.state = 'pending') ORDER BY d.due_at LIMIT $3) \
             RETURNING id, endpoint_id, body, attempts";
-        const POSTGRES: &str = "UPDATE webhook_deliveries SET lease_until = $2, attempts = attempts + 1 WHERE seq IN \
-            (SELECT d.seq FROM webhook_deliveries d WHERE d.state = 'pending' AND d.due_at <= $1 AND d.lease_until <= $1 \
+        const POSTGRES: &str = "WITH due AS MATERIALIZED (SELECT d.seq FROM webhook_deliveries d WHERE d.state = 'pending' AND d.due_at <= $1 AND d.lease_until <= $1 \
              AND NOT EXISTS (SELECT 1 FROM webhook_deliveries e WHERE e.endpoint_id = d.endpoint_id \
                AND e.subject = d.subject AND e.seq < d.seq AND e.state = 'pending') ORDER BY d.due_at LIMIT $3 \
-             FOR UPDATE SKIP LOCKED) RETURNING id, endpoint_id, body, attempts";
+             FOR UPDATE SKIP LOCKED) \
+            UPDATE webhook_deliveries SET lease_until = $2, attempts = attempts + 1 WHERE seq IN (SELECT seq FROM due) \
+            RETURNING id, endpoint_id, body, attempts";
         let waiting = "SELECT seq FROM webhook_deliveries WHERE state = 'pending' AND due_at <= $1 AND lease_until <= $1 \
                        LIMIT 1";
         if self.db.reader().await?.row(waiting, params![now]).await?.is_none() {

@@ -47,13 +47,14 @@ impl Desk {
         id: &OperatorId,
         pin: &Pin,
     ) -> Result<(), ServiceError> {
+        let broken = |what: &str| ServiceError::Internal(format!("checking a PIN: {what}"));
+        let _turn = self.pin_checks.acquire().await.map_err(|_| broken("stopped"))?;
+        // read with the turn in hand: whoever waited behind wrong PINs meets the lock that they made
         let operator = self.ledger.operator(merchant, id).await?.ok_or(Refusal::OperatorUnknown)?;
         if let Some(until) = operator.locked_until.filter(|until| *until > self.now()) {
             return Err(Refusal::OperatorLocked { until }.into());
         }
         let right = {
-            let broken = |what: &str| ServiceError::Internal(format!("checking a PIN: {what}"));
-            let _turn = self.pin_checks.acquire().await.map_err(|_| broken("stopped"))?;
             let pin = pin.clone();
             let check = tokio::task::spawn_blocking(move || fits(&pin, &operator.pin_hash));
             check.await.map_err(|error| broken(&error.to_string()))??

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use scanback_wallet::{
-    MerchantId, Money, OrderNo, OrderNumber, PaymentCode, TransactionId, Wallet, WalletError, WalletKind, WalletOrder,
-    WalletOrderState,
+    Doubt, DoubtKind, MerchantId, Money, OrderNo, OrderNumber, PaymentCode, TransactionId, Wallet, WalletError,
+    WalletKind, WalletOrder, WalletOrderState,
 };
 
 use super::{Desk, ServiceError};
@@ -51,7 +51,7 @@ impl Desk {
         number: &str,
     ) -> Result<Vec<Order>, ServiceError> {
         let wallets = self.wallets_of(merchant, wallet);
-        let asked = join_all(wallets.iter().map(|wallet| ask(wallet, number))).await;
+        let asked = join_all(wallets.iter().map(|wallet| self.in_time(ask(wallet, number)))).await;
         let (mut found, mut silent) = (Vec::new(), None);
         for (wallet, answer) in wallets.iter().zip(asked) {
             match answer {
@@ -67,11 +67,25 @@ impl Desk {
             Some(wallet) if found.is_empty() => return Err(Refusal::WalletUnavailable { wallet }.into()),
             _ => {}
         }
-        let mut orders = Vec::new();
+        let (mut orders, mut unpaid) = (Vec::new(), None);
         for (kind, order) in found {
-            orders.push(self.keep_fetched(merchant, kind, order).await?);
+            let closed = payment(order.state) == Payment::Closed;
+            match self.keep_fetched(merchant, kind, order).await? {
+                Some(order) => orders.push(order),
+                None => unpaid = Some(if closed { OrderState::Closed } else { OrderState::Unpaid }),
+            }
         }
-        Ok(orders)
+        match unpaid {
+            Some(state) if orders.is_empty() => Err(Refusal::OrderNotRefundable { state }.into()),
+            _ => Ok(orders),
+        }
+    }
+
+    /// A look-up that leaves time to answer the caller (contract §3: within `http.answer_within_ms`).
+    async fn in_time<T>(&self, look_up: impl Future<Output = Result<T, WalletError>>) -> Result<T, WalletError> {
+        let within = self.settings.answer_within / 2;
+        let late = || Doubt::new(DoubtKind::TimedOut, "no answer in the time that a look-up has").into();
+        tokio::time::timeout(within, look_up).await.unwrap_or_else(|_| Err(late()))
     }
 
     async fn keep_fetched(
@@ -79,11 +93,9 @@ impl Desk {
         merchant: &MerchantId,
         wallet: WalletKind,
         order: WalletOrder,
-    ) -> Result<Order, ServiceError> {
+    ) -> Result<Option<Order>, ServiceError> {
         // WeChat says no amount of what isn't paid: nothing to refund, and nothing to keep yet
-        let Some(amount) = order.amount else {
-            return Err(Refusal::OrderNotRefundable { state: OrderState::Unpaid }.into());
-        };
+        let Some(amount) = order.amount else { return Ok(None) };
         let new = NewOrder {
             merchant_id: merchant.clone(),
             wallet,
@@ -104,7 +116,7 @@ impl Desk {
             registration: None,
         };
         Ok(match self.ledger.keep_order(new, Actor::Wallet, self.now()).await? {
-            Kept::Created(order) | Kept::Same(order) => order,
+            Kept::Created(order) | Kept::Same(order) => Some(order),
             Kept::Conflict(field) => return Err(Refusal::OrderConflict { field }.into()),
         })
     }
@@ -119,7 +131,8 @@ impl Desk {
         let kind = order.wallet;
         let unavailable = Refusal::WalletUnavailable { wallet: kind };
         let wallet = self.wallet(&order.merchant_id, kind).ok_or(unavailable.clone())?;
-        let answer = wallet.query_order(&OrderNumber::OrderNo(order.order_no.clone())).await;
+        let number = OrderNumber::OrderNo(order.order_no.clone());
+        let answer = self.in_time(wallet.query_order(&number)).await;
         let theirs = answer.map_err(|error| {
             tracing::warn!(wallet = %kind, %error, "a wallet could not be asked for an order");
             unavailable

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
-use scanback_wallet::{Asked, RefundId, Wallet};
+use jiff::{SignedDuration, Timestamp};
+use scanback_wallet::{Asked, RefundId, Rejection, Wallet};
 
-use super::{Desk, ServiceError};
+use super::{Desk, ServiceError, send_refund::judged};
 use crate::{
     domain::{
         actor::Actor,
-        refund::{Refund, RefundState},
+        refund::{Evidence, Refund, RefundState, SoleRefusal},
     },
     ledger::{Job, News, RecordRequest, SendTurn},
 };
@@ -29,7 +29,7 @@ impl Desk {
         let Some(wallet) = self.wallet(&refund.merchant_id, refund.wallet).cloned() else {
             // a merchant that was taken out of the configuration: nothing is lost, somebody must put it back
             tracing::error!(refund.id = %id, wallet = %refund.wallet, "no account is configured for a refund that is open");
-            return self.postpone(job, &News::Nothing(None), None).await;
+            return Ok(self.ledger.postpone_follow_up(&job.key, self.soon()).await?);
         };
         match refund.state {
             RefundState::Submitting if refund.sends == 0 || refund.not_before.is_some() => {
@@ -37,12 +37,16 @@ impl Desk {
             }
             RefundState::Submitting => {
                 if let Some(sooner) = too_soon_to_ask(self, &refund, &wallet) {
-                    return Ok(self.ledger.postpone_follow_up(&job.key, sooner, None).await?);
+                    return Ok(self.ledger.postpone_follow_up(&job.key, sooner).await?);
                 }
                 match wallet.query_refund(&call).await {
                     Asked::Found(record) => self.learn(job, &refund, &wallet, News::Record(record)).await,
-                    // it never fails what may have been sent: it allows sending again, same number (contract §4 rule 5)
-                    Asked::NotKnown => self.send_in_turn(job, id, &wallet).await,
+                    Asked::NotKnown => match refund.unconfirmed.clone() {
+                        // the refusal of the only send was waiting for this
+                        Some(rejection) if refund.sends == 1 => self.confirm(job, &refund, &wallet, rejection).await,
+                        // it never fails what may have been sent: it allows sending again, same number (contract §4 rule 5)
+                        _ => self.send_in_turn(job, id, &wallet).await,
+                    },
                     Asked::Unknown(doubt) => self.learn(job, &refund, &wallet, News::Nothing(Some(doubt))).await,
                 }
             }
@@ -59,18 +63,32 @@ impl Desk {
         }
     }
 
+    /// Judges a kept refusal now that the wallet says it doesn't know the number. Under the send's own fence: should
+    /// another process send again meanwhile, this is not written.
+    async fn confirm(
+        &self,
+        job: &Job,
+        refund: &Refund,
+        wallet: &Arc<dyn Wallet>,
+        rejection: Rejection,
+    ) -> Result<(), ServiceError> {
+        // whether the pace was kept is judged as it was for the send; an order with refunds from elsewhere proves nothing
+        let order = self.ledger.order(refund.order_id).await?;
+        let evidence = Evidence { sends: refund.sends, absent: Some(true), pace_kept: !order.refunded_elsewhere };
+        let news = judged(SoleRefusal::judge(&rejection, evidence), rejection);
+        self.write_down(job, refund, wallet, news, Some(refund.fence)).await
+    }
+
     async fn send_in_turn(&self, job: &Job, id: RefundId, wallet: &Arc<dyn Wallet>) -> Result<(), ServiceError> {
-        let refund = self.ledger.refund_with_call(id).await?;
-        let merchant = refund.map(|(refund, _)| refund.merchant_id);
-        let notify_url = merchant.and_then(|merchant| self.notify_url(&merchant, wallet.kind()));
         let pace = self.pace(&wallet.capabilities());
-        match self.ledger.claim_send(id, pace, notify_url, self.now()).await? {
+        match self.ledger.claim_send(id, pace, self.now()).await? {
             SendTurn::Granted(send) => {
                 self.send_and_record(wallet, *send, job.attempts, None).await?;
                 Ok(())
             }
-            SendTurn::NotBefore(at) => Ok(self.ledger.postpone_follow_up(&job.key, at, None).await?),
-            SendTurn::NotNow => self.postpone(job, &News::Nothing(None), Some(wallet)).await,
+            SendTurn::NotBefore(at) => Ok(self.ledger.postpone_follow_up(&job.key, at).await?),
+            // it is past that, or another sends it: look again soon
+            SendTurn::NotNow => Ok(self.ledger.postpone_follow_up(&job.key, self.soon()).await?),
         }
     }
 
@@ -82,12 +100,23 @@ impl Desk {
         wallet: &Arc<dyn Wallet>,
         news: News,
     ) -> Result<(), ServiceError> {
+        self.write_down(job, refund, wallet, news, None).await
+    }
+
+    async fn write_down(
+        &self,
+        job: &Job,
+        refund: &Refund,
+        wallet: &Arc<dyn Wallet>,
+        news: News,
+        fence: Option<i64>,
+    ) -> Result<(), ServiceError> {
         let request = RecordRequest {
             refund_id: refund.refund_id,
             look_again_at: self.look_again(wallet, &news, job.attempts),
             news,
             by: Actor::Wallet,
-            fence: None,
+            fence,
             pace: self.pace(&wallet.capabilities()),
             answers: None,
         };
@@ -96,13 +125,13 @@ impl Desk {
         Ok(())
     }
 
-    async fn postpone(&self, job: &Job, news: &News, wallet: Option<&Arc<dyn Wallet>>) -> Result<(), ServiceError> {
-        let minute = jiff::SignedDuration::from_mins(1);
-        let later = self.now().checked_add(minute).unwrap_or(Timestamp::MAX);
-        let at = wallet.map_or(later, |wallet| self.look_again(wallet, news, job.attempts));
-        Ok(self.ledger.postpone_follow_up(&job.key, at, None).await?)
+    fn soon(&self) -> Timestamp {
+        self.now().checked_add(LOOK_SOON).unwrap_or(Timestamp::MAX)
     }
 }
+
+/// When to look again at a refund that nothing can be done for at this moment.
+const LOOK_SOON: SignedDuration = SignedDuration::from_secs(2);
 
 /// The wallet wants a while between a refund call and the first query for it (alipay §10).
 fn too_soon_to_ask(desk: &Desk, refund: &Refund, wallet: &Arc<dyn Wallet>) -> Option<Timestamp> {

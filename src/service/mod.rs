@@ -40,8 +40,8 @@ use crate::{
 const PIN_CHECKS_AT_ONCE: usize = 2;
 /// The follower looks at least this often without being woken.
 pub const FOLLOWER_LOOKS_EVERY: SignedDuration = SignedDuration::from_secs(1);
-/// Beside the wallet's own time-out: from the end of a call to the commit of what it said.
-const SEND_LEASE_MARGIN: SignedDuration = SignedDuration::from_secs(2);
+/// Beside two wallet calls (the send, and the query that confirms a refusal): waiting for the database, before and after.
+const SEND_LEASE_MARGIN: SignedDuration = SignedDuration::from_secs(4);
 
 /// What the desk is set up with beside its parts.
 #[derive(Clone, Debug)]
@@ -175,10 +175,11 @@ impl Desk {
         &self.keys
     }
 
-    /// The present moment.
+    /// The present moment in whole microseconds, as the ledger keeps it: a text and its row agree.
     #[must_use]
     pub fn now(&self) -> Timestamp {
-        self.clock.now()
+        let now = self.clock.now();
+        Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
     }
 
     /// The policy.
@@ -243,8 +244,16 @@ impl Desk {
         Pace {
             between: self.scaled(wallet.pace + wallet.pace / 10),
             waits_while_unknown: wallet.waits_while_unknown,
-            send_lease: timeout + SEND_LEASE_MARGIN,
+            send_lease: timeout * 2 + SEND_LEASE_MARGIN,
         }
+    }
+
+    /// Until when a piece of work that is taken now is its taker's: longer than the three wallet calls (query, send, query)
+    /// that it may take.
+    #[must_use]
+    pub fn leased_until(&self, now: Timestamp) -> Timestamp {
+        let timeout = SignedDuration::try_from(self.settings.wallet_timeout).unwrap_or(SignedDuration::MAX);
+        now.checked_add(timeout * 3 + SEND_LEASE_MARGIN).unwrap_or(Timestamp::MAX)
     }
 
     /// Where a wallet shall notify about refunds of a merchant.

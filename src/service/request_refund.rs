@@ -16,10 +16,10 @@ use crate::{
         policy::{Decision, Wish},
         refund::Refund,
         refusal::Refusal,
-        view::{MoneyView, OrderView, RefundView},
+        view::{MoneyView, OrderView},
     },
     keys::{Claim, ClaimGuard},
-    ledger::{CommittedIntent, KeyOfRequest, NewRefund, Opened, Scan, ScanSubject},
+    ledger::{CommittedIntent, KeyOfRequest, LedgerError, NewRefund, Opened, Scan, ScanSubject, first_answer},
 };
 
 /// How often a refund is decided anew because its order changed meanwhile. Each round another refund won: past this the
@@ -34,7 +34,7 @@ pub enum ScanGiven {
     /// A scan that was posted before.
     Id(Uuid),
     /// The frames themselves: the terminal's one call.
-    Frames(Vec<Vec<u8>>),
+    Frames(Vec<Arc<[u8]>>),
 }
 
 /// A refund as it is asked for; every field was parsed at the edge.
@@ -56,6 +56,8 @@ pub struct RefundRequest {
     pub note: Option<String>,
     /// The person who asks.
     pub operator: Option<(OperatorId, Pin)>,
+    /// The second person; no refund asks for one yet.
+    pub approver: Option<OperatorId>,
     /// The merchant's own data.
     pub metadata: Option<serde_json::Value>,
 }
@@ -116,13 +118,50 @@ impl Desk {
         };
         // The database is the last word, with or without a claim, and before any rule: after the first success every
         // rule would say no.
-        let answered = match self.replay_kept(caller, key, fingerprint).await {
-            Ok(Some(first)) => Ok(first),
-            Ok(None) => Box::pin(self.open_and_send(caller, key, fingerprint, request)).await,
-            Err(error) => Err(error),
+        match self.replay_kept(caller, key, fingerprint).await {
+            Ok(None) => {}
+            Ok(Some(first)) => {
+                keep_in_redis(claim, &first).await;
+                return Ok(first);
+            }
+            Err(error) => {
+                // nothing of ours was begun: the claim must not stand in the way of whoever owns the key
+                if let Some(claim) = claim {
+                    claim.free().await;
+                }
+                return Err(error);
+            }
+        }
+        let answered = match Box::pin(self.open_and_send(caller, key, fingerprint, request)).await {
+            Ok(answer) => Ok(answer),
+            Err(error) => self.after_error(caller, key, fingerprint, error).await,
         };
         self.settle_claim(caller, key, claim, &answered).await;
         answered
+    }
+
+    /// A twin of this request may have been faster, and a commit whose acknowledgement was lost may have happened: once a
+    /// refund exists under the key, that is the answer, whatever rule said no meanwhile (contract §4 rule 2).
+    async fn after_error(
+        &self,
+        caller: &Caller,
+        key: &IdempotencyKey,
+        fingerprint: Fingerprint,
+        error: ServiceError,
+    ) -> Result<RefundAnswer, ServiceError> {
+        match self.replay_kept(caller, key, fingerprint).await {
+            Ok(Some(first)) => {
+                self.follow.notify_one();
+                Ok(first)
+            }
+            Ok(None) => Err(match error {
+                // asked, and it did not happen
+                ServiceError::Ledger(LedgerError::CommitUnknown(_)) => ServiceError::Ledger(LedgerError::NotCommitted),
+                error => error,
+            }),
+            Err(ServiceError::Refused(refusal)) => Err(refusal.into()),
+            Err(_) => Err(error),
+        }
     }
 
     /// Keeps the first answer in Redis, or frees the key where provably no refund was made under it.
@@ -135,12 +174,7 @@ impl Desk {
     ) {
         let Some(claim) = claim else { return };
         match answered {
-            Ok(answer) => {
-                if let Some(status) = StoredStatus::from_code(answer.status) {
-                    let (body, location) = (answer.body.clone(), Some(answer.location.clone()));
-                    claim.store(&StoredAnswer { status, body, location }).await;
-                }
-            }
+            Ok(answer) => keep_in_redis(Some(claim), answer).await,
             Err(_) => {
                 // asked anew: an error may hide a commit whose acknowledgement was lost
                 if let Ok(None) = self.ledger.kept_answer(&caller.merchant_id, key).await {
@@ -182,7 +216,7 @@ impl Desk {
         self.check_person(caller, &request).await?;
         let scan = self.take_scan(caller, &request.scan).await?;
         let Found { mut order, scan } = self.match_order(caller, &request, scan).await?;
-        let wish = Wish { amount: request.amount, expected_refundable: request.expected_refundable, role: caller.role };
+        let wish = Wish { amount: request.amount, expected_refundable: request.expected_refundable };
         let lease = SignedDuration::try_from(self.settings.key_lease).unwrap_or(SignedDuration::ZERO);
         for _ in 0..ROUNDS {
             let (checked, decision) = self.decide(order, &wish).await?;
@@ -274,11 +308,7 @@ impl Desk {
             order
         } else {
             // what needs no wallet to be refused is refused without asking one
-            let currency = order.amount.currency();
-            let other = [wish.amount, wish.expected_refundable].into_iter().flatten();
-            if other.into_iter().any(|money| money.currency() != currency) {
-                return Err(Refusal::CurrencyMismatch { order: currency }.into());
-            }
+            wish.fits(&order)?;
             self.check_order(order).await?
         };
         let decision = self.policy().decide(&order, wish, &capabilities, self.now())?;
@@ -307,7 +337,11 @@ impl Desk {
             ScanGiven::Id(id) => {
                 let scan = self.ledger.scan(&caller.merchant_id, *id).await?;
                 // another device's scan is none of this one's
-                let mine = scan.filter(|scan| caller.role != Role::Terminal || scan.token_id == caller.token_id);
+                let here = |scan: &Scan| match &caller.terminal_id {
+                    Some(terminal) => scan.terminal_id.as_ref() == Some(terminal),
+                    None => scan.token_id == caller.token_id,
+                };
+                let mine = scan.filter(|scan| caller.role != Role::Terminal || here(scan));
                 Some(mine.ok_or(Refusal::ScanRequired)?)
             }
             ScanGiven::None => None,
@@ -396,7 +430,7 @@ impl Desk {
             given => self.take_scan(caller, given).await?,
         };
         let Found { order, .. } = self.match_order(caller, request, scan).await?;
-        let wish = Wish { amount: request.amount, expected_refundable: request.expected_refundable, role: caller.role };
+        let wish = Wish { amount: request.amount, expected_refundable: request.expected_refundable };
         let zero = Money::zero(order.amount.currency());
         match self.decide(order.clone(), &wish).await {
             Ok((order, decision)) => {
@@ -409,7 +443,7 @@ impl Desk {
                 };
                 Ok((preview, None))
             }
-            Err(ServiceError::Refused(refusal)) => {
+            Err(ServiceError::Refused(refusal)) if refusal.is_decision() => {
                 let order = self.ledger.order(order.id).await?;
                 let preview = Preview {
                     decision: "refused",
@@ -425,14 +459,20 @@ impl Desk {
     }
 }
 
+/// Keeps a first answer for quick replays; only 201 and 202 are kept.
+async fn keep_in_redis(claim: Option<ClaimGuard>, answer: &RefundAnswer) {
+    if let (Some(claim), Some(status)) = (claim, StoredStatus::from_code(answer.status)) {
+        let (body, location) = (answer.body.clone(), Some(answer.location.clone()));
+        claim.store(&StoredAnswer { status, body, location }).await;
+    }
+}
+
 fn location(id: RefundId) -> String {
     format!("/v1/refunds/{id}")
 }
 
 fn answer(refund: &Refund) -> Result<RefundAnswer, ServiceError> {
-    let body =
-        serde_json::to_string(&RefundView::from(refund)).map_err(|error| ServiceError::Internal(error.to_string()))?;
-    let status = if refund.state.is_final() { 201 } else { 202 };
+    let (status, body) = first_answer(refund)?;
     Ok(RefundAnswer { status, body, location: location(refund.refund_id), replayed: false })
 }
 

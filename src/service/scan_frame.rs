@@ -1,5 +1,7 @@
 //! What does this frame show? Read, classify, resolve, and keep what it showed, never the text of a payment code.
 
+use std::sync::Arc;
+
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use scanback_wallet::{MerchantId, WalletKind};
@@ -86,7 +88,7 @@ impl Desk {
     /// Reads frames of one moment (a burst shows the same thing), and keeps what they show.
     /// # Errors
     /// The refusals of the scan: unreadable, too large, not recognised, ambiguous; [`Refusal::Overloaded`].
-    pub async fn scan_frames(&self, caller: &Caller, frames: Vec<Vec<u8>>) -> Result<Scanned, ServiceError> {
+    pub async fn scan_frames(&self, caller: &Caller, frames: Vec<Arc<[u8]>>) -> Result<Scanned, ServiceError> {
         let began = self.now();
         let mut readings = Vec::new();
         let mut unreadable = None;
@@ -161,7 +163,9 @@ impl Desk {
                     let named = Named { order: found, by_transaction };
                     (names(&named), order(&named))
                 }
-                Err(ServiceError::Refused(Refusal::OrderNotFound)) => (ScanSubject::Unknown, bare("unknown", None)),
+                Err(ServiceError::Refused(Refusal::OrderNotFound | Refusal::OrderNotRefundable { .. })) => {
+                    (ScanSubject::Unknown, bare("unknown", None))
+                }
                 Err(error) => return Err(error),
             },
         })

@@ -13,7 +13,7 @@ use crate::{
         idempotency::IdempotencyKey,
         refund::{Evidence, Failure, Judgement, Refund, SoleRefusal},
     },
-    ledger::{ClaimedSend, LedgerError, News, RecordRequest},
+    ledger::{ClaimedSend, LedgerError, News, RecordRequest, Recorded},
 };
 
 /// Waits between looks at a refund of unknown outcome, after the first; the last one repeats. The wallet's own time.
@@ -22,6 +22,8 @@ const UNKNOWN_LADDER_S: [u64; 7] = [2, 5, 10, 30, 60, 300, 1800];
 const PENDING_LADDER_S: [u64; 10] = [60, 60, 60, 60, 60, 300, 600, 1200, 1800, 3600];
 /// Waits before a refund is sent again that the merchant's balance could not pay; the last one repeats.
 const BALANCE_LADDER_S: [u64; 4] = [60, 300, 600, 1800];
+/// Waits between tries to write an outcome down, in milliseconds: a database that fails over is back in seconds.
+const RECORD_WAITS_MS: [u64; 6] = [50, 200, 500, 1000, 2000, 3000];
 /// Never sooner than this after the last look, whatever the time scale.
 const SHORTEST_WAIT: SignedDuration = SignedDuration::from_millis(200);
 
@@ -47,11 +49,27 @@ impl Desk {
             pace: self.pace(&wallet.capabilities()),
             answers,
         };
-        let look_again_at = request.look_again_at;
-        let recorded = self.ledger.record(request, self.now()).await?;
+        let turn_opens_at = self.now().checked_add(request.pace.between).unwrap_or(Timestamp::MAX);
+        let look_again_at = request.look_again_at.min(turn_opens_at);
+        let recorded = self.record_patiently(request).await?;
         self.ring_follower(look_again_at);
         self.deliver.notify_one();
         Ok(recorded.into_refund())
+    }
+
+    /// Writes down what the answer to a send said, and tries again for a while: it can't be asked for twice, and the fence
+    /// makes a late write harmless.
+    async fn record_patiently(&self, request: RecordRequest) -> Result<Recorded, LedgerError> {
+        for wait_ms in RECORD_WAITS_MS {
+            match self.ledger.record(request.clone(), self.now()).await {
+                Err(LedgerError::Unavailable(error)) => {
+                    tracing::warn!(%error, refund.id = %request.refund_id, "an outcome could not be written; trying again");
+                    tokio::time::sleep(std::time::Duration::from_millis(wait_ms)).await;
+                }
+                other => return other,
+            }
+        }
+        self.ledger.record(request, self.now()).await
     }
 
     /// What an answer is worth (contract §4 rules 4 and 5).
@@ -67,7 +85,7 @@ impl Desk {
         match SoleRefusal::judge(&rejection, evidence) {
             Judgement::AskFirst => match wallet.query_refund(send.call()).await {
                 Asked::Found(record) => News::Record(record),
-                Asked::Unknown(doubt) => News::Nothing(Some(doubt)),
+                Asked::Unknown(doubt) => News::Unconfirmed(rejection, doubt),
                 Asked::NotKnown => {
                     let evidence = Evidence { absent: Some(true), ..evidence };
                     judged(SoleRefusal::judge(&rejection, evidence), rejection)
@@ -92,14 +110,16 @@ impl Desk {
             News::Record(_) => rung(&PENDING_LADDER_S),
             News::Held(Hold { reason: HoldReason::TooSoon, .. }) => self.pace(&capabilities).between,
             News::Held(Hold { reason: HoldReason::MerchantBalanceLow, .. }) => rung(&BALANCE_LADDER_S),
-            News::Nothing(_) => rung(&UNKNOWN_LADDER_S).max(self.scaled(capabilities.ask_after)),
+            News::Nothing(_) | News::Unconfirmed(..) => {
+                rung(&UNKNOWN_LADDER_S).max(self.scaled(capabilities.ask_after))
+            }
             News::Refused(..) => SignedDuration::ZERO,
         };
         self.now().checked_add(wait.max(SHORTEST_WAIT)).unwrap_or(Timestamp::MAX)
     }
 }
 
-fn judged(judgement: Judgement, rejection: Rejection) -> News {
+pub(super) fn judged(judgement: Judgement, rejection: Rejection) -> News {
     match judgement {
         Judgement::Believed(proof) => News::Refused(proof, Failure { code: rejection.code, detail: rejection.detail }),
         Judgement::HeldForPace => News::Held(Hold { reason: HoldReason::TooSoon, detail: rejection.code }),

@@ -7,7 +7,7 @@ use scanback_wallet::{Acknowledgement, MerchantId, NotGenuine, Notification, Rec
 
 use super::{Desk, ServiceError};
 use crate::{
-    domain::{actor::Actor, refusal::Refusal},
+    domain::{actor::Actor, refund::Refund, refusal::Refusal},
     ledger::{News, RecordRequest},
 };
 
@@ -57,13 +57,24 @@ impl Desk {
         notification: Notification,
     ) -> Result<(), ServiceError> {
         match notification {
-            Notification::Refund { order_no, record, .. } => {
+            Notification::Refund { order_no, transaction_id, total, record, .. } => {
                 let ours = self.ledger.refund_by_request_no(merchant, wallet.kind(), &record.request_no).await?;
-                // made elsewhere, or it speaks of other money than we asked for: it changes nothing of ours
-                let Some(refund) = ours.filter(|ours| ours.order_no == order_no && ours.amount == record.amount) else {
+                // made elsewhere: it changes nothing of ours
+                let Some((refund, order)) = ours else {
                     tracing::info!(wallet = %wallet.kind(), "a genuine notification of a refund that is not ours");
                     return Ok(());
                 };
+                // numbers and amounts are compared with what we asked (wechat-pay §15); where they differ it proves
+                // nothing, and the wallet is asked
+                let agrees = refund.order_no == order_no
+                    && refund.amount == record.amount
+                    && total.is_none_or(|total| total == order.total)
+                    && same(transaction_id.as_ref(), order.transaction_id.as_ref())
+                    && same(record.wallet_refund_id.as_ref(), refund.wallet_refund_id.as_ref());
+                if !agrees {
+                    tracing::warn!(refund.id = %refund.refund_id, "a genuine notification contradicts the ledger; the wallet is asked");
+                    return self.look_soon(&refund).await;
+                }
                 let first_look = record.status == RecordStatus::Taken;
                 let news = News::Record(record);
                 let request = RecordRequest {
@@ -82,14 +93,26 @@ impl Desk {
             }
             Notification::Hint { request_no, .. } => {
                 let Some(request_no) = request_no else { return Ok(()) };
-                let ours = self.ledger.refund_by_request_no(merchant, wallet.kind(), &request_no).await?;
-                if let Some(refund) = ours.filter(|refund| !refund.state.is_final()) {
-                    self.ledger.hasten_follow_up(&refund.refund_id.to_string(), self.now()).await?;
-                    self.follow.notify_one();
+                match self.ledger.refund_by_request_no(merchant, wallet.kind(), &request_no).await? {
+                    Some((refund, _)) => self.look_soon(&refund).await,
+                    None => Ok(()),
                 }
-                Ok(())
             }
             Notification::Other { .. } => Ok(()),
         }
     }
+
+    /// Makes the follower ask about a refund now.
+    async fn look_soon(&self, refund: &Refund) -> Result<(), ServiceError> {
+        if !refund.state.is_final() {
+            self.ledger.hasten_follow_up(&refund.refund_id.to_string(), self.now()).await?;
+            self.follow.notify_one();
+        }
+        Ok(())
+    }
+}
+
+/// Two numbers don't contradict each other.
+fn same<T: PartialEq>(theirs: Option<&T>, ours: Option<&T>) -> bool {
+    theirs.is_none() || ours.is_none() || theirs == ours
 }

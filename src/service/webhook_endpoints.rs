@@ -156,8 +156,12 @@ impl Desk {
     /// [`ServiceError`] where the ledger doesn't answer: the lease ends and it is tried again.
     pub async fn deliver(&self, delivery: &Delivery) -> Result<(), ServiceError> {
         let endpoint = &delivery.endpoint;
-        let secret = self.pepper.unseal(&endpoint.sealed_secret, &endpoint.id.to_string())?;
-        let secret = WebhookSecret::parse(&secret).map_err(|error| ServiceError::Internal(error.to_string()))?;
+        let secret = self.pepper.unseal(&endpoint.sealed_secret, &endpoint.id.to_string());
+        let Some(secret) = secret.ok().and_then(|secret| WebhookSecret::parse(&secret).ok()) else {
+            let why = "the endpoint's secret can't be opened: was secrets.pepper changed?".to_owned();
+            tracing::error!(webhook.id = delivery.id, why, "a webhook was parked");
+            return Ok(self.ledger.end_delivery(&delivery.id, DeliveryEnd::Parked { why }, self.now()).await?);
+        };
         let sent =
             self.webhooks.deliver(&endpoint.url, &delivery.id, self.now(), delivery.body.as_bytes(), &[secret]).await;
         let end = match sent {

@@ -29,8 +29,8 @@ pub fn of_fault(code: &str, language: Language) -> Words {
     };
     let detail = if unavailable {
         language.pick(
-            "数据库没有响应，没有发送或保留任何退款。",
-            "The database does not answer; nothing was sent or reserved.",
+            "数据库没有响应，本次请求没有发送或保留任何退款。",
+            "The database does not answer; this call sent and reserved nothing.",
         )
     } else {
         language.pick(

@@ -137,6 +137,12 @@ impl RefundId {
         Uuid::try_parse(text).map(Self).map_err(|_| IdError { what: "a refund id", max: 36, allowed: "a UUID" })
     }
 
+    /// The UUID itself.
+    #[must_use]
+    pub const fn uuid(self) -> Uuid {
+        self.0
+    }
+
     /// The number that the wallet gets: the 32 lower-case hex digits. It fits both wallets' rules, is unique per
     /// merchant, and never changes in the life of a refund (contract §1).
     #[must_use]

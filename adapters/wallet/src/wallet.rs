@@ -135,6 +135,10 @@ pub enum Notification {
         event_id: EventId,
         /// Whose order it is.
         order_no: OrderNo,
+        /// The wallet's own number of the order, where it says one: to be compared with ours.
+        transaction_id: Option<TransactionId>,
+        /// What was paid, where it says so: to be compared with ours.
+        total: Option<Money>,
         /// What the wallet has in its books.
         record: RefundRecord,
     },

@@ -1,7 +1,8 @@
 //! A refund notification: what it says once its signature is known to be good. Source: wechat-pay §15.
 
 use scanback_wallet::{
-    Acknowledgement, EventId, NotGenuine, Notification, OrderNo, RefundRecord, WalletRefundId, WalletRequestNo,
+    Acknowledgement, EventId, NotGenuine, Notification, OrderNo, RefundRecord, TransactionId, WalletRefundId,
+    WalletRequestNo,
 };
 use serde::Deserialize;
 
@@ -24,6 +25,7 @@ struct RefundNews {
     mchid: String,
     out_trade_no: OrderNo,
     out_refund_no: WalletRequestNo,
+    transaction_id: TransactionId,
     refund_id: WalletRefundId,
     refund_status: String,
     #[serde(default)]
@@ -33,6 +35,7 @@ struct RefundNews {
 
 #[derive(Deserialize)]
 struct Amount {
+    total: i64,
     refund: i64,
 }
 
@@ -58,7 +61,19 @@ pub(crate) fn read(mchid: &str, key: &ApiV3Key, body: &[u8]) -> Result<Notificat
         status: refund::status(&news.refund_status).ok_or_else(|| unreadable("a refund_status that is not known"))?,
         settled_at: refund::settled_at(news.success_time.as_deref()),
     };
-    Ok(Notification::Refund { event_id, order_no: news.out_trade_no, record })
+    // an envelope that says another end than its content is no proof of either: the wallet is asked
+    if event_type.strip_prefix("REFUND.") != Some(news.refund_status.as_str()) {
+        let request_no = Some(record.request_no);
+        return Ok(Notification::Hint { event_id, order_no: news.out_trade_no, request_no });
+    }
+    let total = refund::fen(news.amount.total).ok_or_else(|| unreadable("amount.total is no amount"))?;
+    Ok(Notification::Refund {
+        event_id,
+        order_no: news.out_trade_no,
+        transaction_id: Some(news.transaction_id),
+        total: Some(total),
+        record,
+    })
 }
 
 /// 200 is "received"; any 4xx or 5xx makes WeChat Pay send it again, for 24 hours.
@@ -123,6 +138,8 @@ mod tests {
             let expected = Notification::Refund {
                 event_id: EventId::parse(text(&envelope["id"])).unwrap(),
                 order_no: OrderNo::parse(text(&plain["out_trade_no"])).unwrap(),
+                transaction_id: Some(TransactionId::parse(text(&plain["transaction_id"])).unwrap()),
+                total: Some(Money::fen(plain["amount"]["total"].as_i64().unwrap()).unwrap()),
                 record: RefundRecord {
                     request_no: WalletRequestNo::parse(text(&plain["out_refund_no"])).unwrap(),
                     wallet_refund_id: Some(WalletRefundId::parse(text(&plain["refund_id"])).unwrap()),
@@ -133,6 +150,12 @@ mod tests {
             };
             assert_eq!(read_as(MCHID, text(&case["body"]).as_bytes()), Ok(expected), "{}", case["name"]);
         }
+    }
+
+    #[test]
+    fn an_envelope_that_contradicts_its_content_is_a_hint_only() {
+        let body = resealed(|news| news["refund_status"] = "CLOSED".into());
+        assert!(matches!(read_as(MCHID, &body), Ok(Notification::Hint { request_no: Some(_), .. })));
     }
 
     #[test]

@@ -84,6 +84,12 @@ CREATE TABLE refunds (
     failure_detail     TEXT,
     attention          TEXT,
     attention_since    BIGINT,
+    -- part of the call: a repeat is the same byte for byte, whatever the settings of the day
+    notify_url         TEXT,
+    -- a refusal of the only send that a query must still confirm; a further send clears it
+    refused_code       TEXT,
+    refused_detail     TEXT,
+    refused_proof      TEXT CHECK (refused_proof IN ('absence', 'absence_and_pace')),
     UNIQUE (merchant_id, wallet, wallet_request_no)
 );
 CREATE INDEX refunds_by_order ON refunds (order_id);
@@ -131,7 +137,6 @@ CREATE TABLE jobs (
     due_at       BIGINT NOT NULL,
     lease_until  BIGINT NOT NULL DEFAULT 0,
     attempts     BIGINT NOT NULL DEFAULT 0,
-    last_error   TEXT,
     PRIMARY KEY (kind, key)
 );
 CREATE INDEX jobs_by_due ON jobs (kind, due_at);

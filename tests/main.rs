@@ -1,0 +1,17 @@
+//! The promises of the desk, kept by the real program: each test starts the binary's own `serve` and `sandbox` and ends by
+//! comparing the books. `tests/run` runs them on SQLite, then on PostgreSQL with Redis.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a failed step fails its test")]
+
+mod ceiling;
+mod commands;
+mod crash;
+mod idempotency;
+mod keys;
+mod notifications;
+mod refunds;
+mod refusals;
+mod shop;
+mod strangers;
+mod tidy;
+mod unknown;
+mod webhooks;

@@ -1,0 +1,456 @@
+//! A whole shop for one test: the real service and the real sandbox as processes on ports of their own, a fresh store,
+//! tokens, and the comparison of the books at the end.
+
+mod books;
+mod caller;
+pub(crate) mod pen;
+pub(crate) mod pictures;
+mod program;
+pub(crate) mod receiver;
+mod redis;
+mod store;
+mod wallets;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus, Output},
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use uuid::Uuid;
+
+pub(crate) use caller::{Answer, Call, Caller, fen, fresh_key};
+pub(crate) use program::{Program, run, scanback};
+pub(crate) use redis::RedisServer;
+pub(crate) use store::{Store, on_postgres};
+pub(crate) use wallets::{ALIPAY, Sandbox, WALLETS, WECHAT};
+
+/// How long a state may take to come. Far more than it needs: only a failing test waits for all of it.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// How often a state is looked for.
+pub(crate) const POLL: Duration = Duration::from_millis(15);
+/// How much faster the wallets' time runs: a refund that takes WeChat a minute is paid after a tenth of a second.
+const TIME_SCALE: u32 = 600;
+/// `serve` and `demo` stop within this (contract §2).
+const STOPS_WITHIN: Duration = Duration::from_secs(10);
+
+/// How a shop shall be.
+pub(crate) struct Opening {
+    time_scale: u32,
+    orders: Vec<(&'static str, &'static str, i64)>,
+    settings: BTreeMap<String, String>,
+    alipay_settings: String,
+    second_merchant: bool,
+}
+
+impl Opening {
+    /// Orders that are paid when it opens: wallet, number, fen.
+    pub(crate) fn order(mut self, wallet: &'static str, number: &'static str, fen: i64) -> Self {
+        self.orders.push((wallet, number, fen));
+        self
+    }
+
+    /// How much faster the wallets' time runs.
+    pub(crate) fn time_scale(mut self, times: u32) -> Self {
+        self.time_scale = times;
+        self
+    }
+
+    /// A setting of the service, `section.key`.
+    pub(crate) fn setting(mut self, name: &str, value: impl ToString) -> Self {
+        self.settings.insert(variable(name), value.to_string());
+        self
+    }
+
+    /// A line of the merchant's Alipay account.
+    pub(crate) fn alipay_setting(mut self, line: &str) -> Self {
+        self.alipay_settings = format!("{line}\n");
+        self
+    }
+
+    /// A wallet call is given up after 1.5 s: for tests in which calls hang.
+    pub(crate) fn impatient(self) -> Self {
+        self.setting("wallet.timeout_ms", 1500).setting("redis.key_lease_ms", 2500)
+    }
+
+    /// A second merchant, `other`, with accounts of its own at wallets of its own.
+    pub(crate) fn with_second_merchant(mut self) -> Self {
+        self.second_merchant = true;
+        self
+    }
+
+    /// Opens it.
+    pub(crate) async fn open(self) -> Shop {
+        let mut shop = self.prepare().await;
+        shop.start().await;
+        shop
+    }
+
+    /// Everything but the service itself.
+    pub(crate) async fn prepare(self) -> Shop {
+        let dir = std::env::temp_dir().join(format!("scanback-test-{}", Uuid::now_v7().simple()));
+        std::fs::create_dir(&dir).unwrap();
+        let mut sandboxes = vec![Sandbox::start("sandbox", &dir, self.time_scale, false).await];
+        let mut config = std::fs::read_to_string(sandboxes[0].dir.join("scanback.toml")).unwrap();
+        config.push_str(&self.alipay_settings); // the account is the last section of the file
+        if self.second_merchant {
+            let other = Sandbox::start("other-sandbox", &dir, self.time_scale, true).await;
+            let theirs = std::fs::read_to_string(other.dir.join("scanback.toml")).unwrap();
+            let (_, merchant) = theirs.split_once("[[merchant]]").unwrap();
+            config.push_str(&format!("\n[[merchant]]{}", merchant.replacen("\"demo\"", "\"other\"", 1)));
+            sandboxes.push(other);
+        }
+        let config_file = dir.join("serve.toml");
+        std::fs::write(&config_file, &config).unwrap();
+        let store = Store::make(&dir).await;
+        let mut settings = BTreeMap::from([
+            (variable("http.listen"), "127.0.0.1:0".to_owned()),
+            (variable("http.workers"), "2".to_owned()),
+            (variable("database.url"), store.url()),
+        ]);
+        settings.extend(Store::redis_url().map(|url| (variable("redis.url"), url)));
+        settings.extend(self.settings);
+        for (wallet, number, fen) in self.orders {
+            sandboxes[0].pay(wallet, number, fen).await;
+        }
+        let pepper = config.lines().find_map(|line| line.strip_prefix("pepper = ")).unwrap().trim_matches('"');
+        Shop {
+            secrets: Mutex::new(vec![pepper.to_owned()]),
+            dir,
+            config_file,
+            settings,
+            sandboxes,
+            store,
+            service: None,
+            base: String::new(),
+            http: reqwest::Client::new(),
+            tokens: Mutex::default(),
+            closed: false,
+        }
+    }
+}
+
+fn variable(setting: &str) -> String {
+    format!("SCANBACK__{}", setting.replace('.', "__").to_uppercase())
+}
+
+/// An open shop. Every test ends with [`Shop::close`].
+pub(crate) struct Shop {
+    dir: PathBuf,
+    config_file: PathBuf,
+    settings: BTreeMap<String, String>,
+    sandboxes: Vec<Sandbox>,
+    pub(crate) store: Store,
+    service: Option<Program>,
+    base: String,
+    http: reqwest::Client,
+    tokens: Mutex<BTreeMap<(String, String), String>>,
+    secrets: Mutex<Vec<String>>,
+    closed: bool,
+}
+
+impl Shop {
+    /// A shop that opens with the usual settings.
+    pub(crate) fn new() -> Opening {
+        Opening {
+            time_scale: TIME_SCALE,
+            orders: Vec::new(),
+            settings: BTreeMap::new(),
+            alipay_settings: String::new(),
+            second_merchant: false,
+        }
+    }
+
+    /// `scanback` with this shop's settings in the environment.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = scanback();
+        command.args(arguments).arg("--config").arg(&self.config_file).envs(&self.settings);
+        command
+    }
+
+    /// Runs a command with this shop's settings to its end.
+    pub(crate) fn run(&self, arguments: &[&str], input: &str) -> Output {
+        run(&mut self.command(arguments), input)
+    }
+
+    /// Changes a setting for the next start.
+    pub(crate) fn set(&mut self, name: &str, value: impl ToString) {
+        self.settings.insert(variable(name), value.to_string());
+    }
+
+    /// Starts the service; again on the address that it had before, because the wallets know it.
+    pub(crate) async fn start(&mut self) {
+        let (service, url) = Program::start("service", self.command(&["serve"]), &self.dir, "listening on ").await;
+        self.settings.insert(variable("http.listen"), url.trim_start_matches("http://").to_owned());
+        self.base = url;
+        self.service = Some(service);
+    }
+
+    /// Starts one more service on the same ledger, keys and wallets.
+    pub(crate) async fn start_replica(&self) -> Replica {
+        let mut command = self.command(&["serve"]);
+        command.env(variable("http.listen"), "127.0.0.1:0");
+        let (service, base) = Program::start("replica", command, &self.dir, "listening on ").await;
+        Replica { _service: service, base }
+    }
+
+    /// Kills the service as a power cut would (SIGKILL).
+    pub(crate) fn kill(&mut self) {
+        self.service.as_mut().unwrap().kill();
+    }
+
+    /// Kills it and starts it again.
+    pub(crate) async fn crash(&mut self) {
+        self.kill();
+        self.start().await;
+    }
+
+    /// Asks the service to stop, and waits for nothing.
+    pub(crate) fn ask_to_stop(&self) {
+        self.service.as_ref().unwrap().ask_to_stop();
+    }
+
+    /// Waits until the service that was asked to stop has stopped.
+    pub(crate) async fn stop(&mut self) -> ExitStatus {
+        self.service.as_mut().unwrap().stop(STOPS_WITHIN).await
+    }
+
+    /// What the service has logged.
+    pub(crate) fn log(&self) -> String {
+        self.service.as_ref().map(Program::log).unwrap_or_default()
+    }
+
+    /// Waits until the service has logged a text so often.
+    pub(crate) async fn until_logged(&self, times: usize, text: &str) {
+        let began = Instant::now();
+        while self.log().matches(text).count() < times {
+            assert!(began.elapsed() < PATIENCE, "{text:?} is not logged {times} times");
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// The folder of this shop's files.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The configuration file.
+    pub(crate) fn config_file(&self) -> &Path {
+        &self.config_file
+    }
+
+    /// Where the service listens, `http://…`.
+    pub(crate) fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// The wallets.
+    pub(crate) fn sandbox(&self) -> &Sandbox {
+        &self.sandboxes[0]
+    }
+
+    /// The wallets, to be stopped.
+    pub(crate) fn sandbox_mut(&mut self) -> &mut Sandbox {
+        &mut self.sandboxes[0]
+    }
+
+    /// The wallets of the second merchant.
+    pub(crate) fn other_sandbox(&self) -> &Sandbox {
+        &self.sandboxes[1]
+    }
+
+    /// A text that must be in no log and no table.
+    pub(crate) fn plant(&self, secret: impl Into<String>) {
+        self.secrets.lock().unwrap().push(secret.into());
+    }
+
+    /// Makes a token by the command line: its text.
+    pub(crate) fn make_token(&self, role: &str, merchant: &str, name: &str) -> String {
+        let output = self.run(&["token", "create", "--role", role, "--merchant", merchant, "--name", name], "");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let printed = String::from_utf8(output.stdout).unwrap();
+        let token = printed.strip_suffix('\n').unwrap();
+        assert!(!token.is_empty() && !token.contains(char::is_whitespace), "the token is printed alone: {printed:?}");
+        self.plant(token);
+        token.to_owned()
+    }
+
+    /// Who calls with this token.
+    pub(crate) fn with_token(&self, token: &str) -> Caller {
+        Caller { http: self.http.clone(), base: self.base.clone(), token: Some(token.to_owned()) }
+    }
+
+    /// Who calls without one.
+    pub(crate) fn stranger(&self) -> Caller {
+        Caller { http: self.http.clone(), base: self.base.clone(), token: None }
+    }
+
+    /// A caller of this role; its token is made once.
+    pub(crate) fn caller(&self, role: &str, merchant: &str) -> Caller {
+        let mut tokens = self.tokens.lock().unwrap();
+        let place = (role.to_owned(), merchant.to_owned());
+        let token = tokens.entry(place).or_insert_with(|| self.make_token(role, merchant, "test-1"));
+        self.with_token(token)
+    }
+
+    /// The terminal at the till.
+    pub(crate) fn terminal(&self) -> Caller {
+        self.caller("terminal", "demo")
+    }
+
+    /// The merchant's own system.
+    pub(crate) fn merchant(&self) -> Caller {
+        self.caller("merchant", "demo")
+    }
+
+    /// A person with a PIN.
+    pub(crate) fn add_operator(&self, id: &str, role: &str, pin: &str) {
+        self.plant(pin);
+        let arguments = ["operator", "add", "--merchant", "demo", "--id", id, "--role", role];
+        let output = self.run(&arguments, &format!("{pin}\n"));
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// A refund as it now stands.
+    pub(crate) async fn refund(&self, refund_id: &str) -> Value {
+        let answer = self.merchant().get(&format!("/v1/refunds/{refund_id}")).await;
+        answer.assert_status(200);
+        answer.body
+    }
+
+    /// Waits until a refund is in a state. One that ended otherwise fails at once.
+    pub(crate) async fn until(&self, refund_id: &str, state: &str) -> Value {
+        let began = Instant::now();
+        loop {
+            let refund = self.refund(refund_id).await;
+            let now = refund["state"].as_str().unwrap().to_owned();
+            if now == state {
+                return refund;
+            }
+            let is_over = matches!(now.as_str(), "succeeded" | "failed") && !(now == "failed" && state == "succeeded");
+            assert!(!is_over && began.elapsed() < PATIENCE, "not {state} but {refund:#}");
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Waits until a refund fits.
+    pub(crate) async fn until_refund(&self, refund_id: &str, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        let began = Instant::now();
+        loop {
+            let refund = self.refund(refund_id).await;
+            if fits(&refund) {
+                return refund;
+            }
+            assert!(began.elapsed() < PATIENCE, "waited in vain for {what}: {refund:#}");
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// `/readyz`.
+    pub(crate) async fn ready(&self) -> Answer {
+        self.stranger().get("/readyz").await
+    }
+
+    /// Waits until `/readyz` fits.
+    pub(crate) async fn until_ready(&self, what: &str, fits: impl Fn(&Answer) -> bool) -> Answer {
+        let began = Instant::now();
+        loop {
+            let ready = self.ready().await;
+            if fits(&ready) {
+                return ready;
+            }
+            assert!(began.elapsed() < PATIENCE, "waited in vain for {what}: {}", ready.text);
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Waits until nothing is under way but `open` refunds that stay so, and nothing waits to be told.
+    pub(crate) async fn until_settled(&self, open: i64) {
+        self.until_ready("all work to be done", |ready| {
+            ready.body["follow_ups"]["open"] == open && ready.body["webhooks"]["waiting"] == 0
+        })
+        .await;
+    }
+
+    /// Closes the shop: the books agree, no work is left, no secret is anywhere, and the service stops in time.
+    pub(crate) async fn close(self) {
+        self.close_with_open(0).await;
+    }
+
+    /// The same where `open` refunds can't end by themselves.
+    pub(crate) async fn close_with_open(mut self, open: i64) {
+        self.closed = true;
+        self.sandbox().no_more_faults().await;
+        self.until_settled(open).await;
+        books::compare(&self).await;
+        for sandbox in &mut self.sandboxes {
+            sandbox.stop().await;
+        }
+        self.close_without_wallets().await;
+    }
+
+    /// The same where the wallets were killed: what can be said without them.
+    pub(crate) async fn close_without_wallets(mut self) {
+        self.closed = true;
+        self.ask_to_stop();
+        assert!(self.stop().await.success(), "the service did not stop well");
+        books::no_secret_is_anywhere(&self);
+        self.store.remove().await;
+    }
+
+    /// Where the service never ran, or is dead on purpose.
+    pub(crate) async fn abandon(mut self) {
+        self.closed = true;
+        self.service = None;
+        self.store.remove().await;
+    }
+}
+
+/// One more service of a shop, as long as it is kept.
+pub(crate) struct Replica {
+    _service: Program,
+    base: String,
+}
+
+impl Replica {
+    /// The merchant's own system, calling this one.
+    pub(crate) fn caller(&self, shop: &Shop) -> Caller {
+        Caller { base: self.base.clone(), ..shop.merchant() }
+    }
+}
+
+impl Drop for Shop {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the shop's files stay in {}", self.dir.display());
+            return;
+        }
+        let _ = std::fs::remove_dir_all(&self.dir);
+        assert!(self.closed, "a test ends with the books: close the shop");
+    }
+}
+
+/// A repeatable source of chance. Its seed is printed, and `SCANBACK_TEST_SEED` sets it.
+pub(crate) struct Chance(u64);
+
+impl Chance {
+    pub(crate) fn new() -> Self {
+        let given = std::env::var("SCANBACK_TEST_SEED").ok().and_then(|text| text.parse().ok());
+        let seed = given.unwrap_or_else(|| Uuid::now_v7().as_u64_pair().1);
+        println!("SCANBACK_TEST_SEED={seed}");
+        Self(seed)
+    }
+
+    /// A number from 0 to `end`, itself left out.
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
+        // SplitMix64 (Steele, Lea and Flood 2014)
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % end
+    }
+}
