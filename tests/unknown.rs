@@ -166,15 +166,17 @@ async fn an_unsigned_refusal_is_checked_before_it_is_believed() {
     }
 }
 
-/// The refusal can't be checked, because the query breaks too: then it proves nothing, and the refund is paid in the end.
+/// The refusal can't be checked at once, because the query breaks too: it is kept, and nothing is sent again until a query
+/// says that the wallet doesn't know the number (contract §4 rule 5).
 #[tokio::test]
-async fn an_unsigned_refusal_that_can_not_be_checked_is_not_believed() {
+async fn an_unsigned_refusal_waits_for_the_query_that_confirms_it() {
     let shop = Shop::new().impatient().order(WECHAT, "UNSIGNED-2", 1_000).open().await;
     shop.sandbox().fault(WECHAT, "refund", "unsigned_error").await;
     shop.sandbox().fault(WECHAT, "query_refund", "http_500").await;
     let answer = shop.merchant().refund("UNSIGNED-2", 700).await;
     answer.assert(202, "submitting");
-    shop.until(answer.refund_id(), "succeeded").await;
+    let refund = shop.until(answer.refund_id(), "failed").await;
+    assert_eq!(refund["failure"]["code"].as_str().map(str::is_empty), Some(false), "{refund}");
     shop.close().await;
 }
 
