@@ -35,7 +35,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(8);
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The ledger.
-    #[error("{0}")]
+    #[error(transparent)]
     Ledger(#[from] LedgerError),
     /// The settings of Redis.
     #[error("redis: {0}")]

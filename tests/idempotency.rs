@@ -99,7 +99,7 @@ async fn another_request_under_a_used_key_is_refused_and_changes_nothing() {
         merchant.refund_call(&key, &other).send().await.assert(422, "idempotency_key_reused");
     }
     // the same request in other clothes is the same request
-    let same = format!(r#"{{"reason":"quality", "amount":{{"currency":"CNY","value":700}}, "order_no":"REUSED-001"}}"#);
+    let same = r#"{"reason":"quality", "amount":{"currency":"CNY","value":700}, "order_no":"REUSED-001"}"#.to_owned();
     let same = merchant.post("/v1/refunds").key(&key).body("application/json; charset=utf-8", same).send().await;
     assert!(same.is_replay());
     assert_eq!(same.text, first.text);

@@ -1,269 +1,411 @@
-//! The sources themselves: what may use what, what belongs together, and that every refusal has a test.
+//! The shape of the source stays as it was drawn (docs/ARCHITECTURE.md): which module may use which, where SQL and concrete
+//! wallets are, how long a file gets. Each test names every file and line that is wrong.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
 
-const TOP: &str = env!("CARGO_MANIFEST_DIR");
-/// Lines of a file without its tests: what a reader can keep in mind.
-const MOST_LINES: usize = 450;
+/// A module of `src` and the others that it may use; what isn't named here it may not.
+const MAY_USE: [(&str, &[&str]); 13] = [
+    ("domain", &[]),
+    ("words", &["domain"]),
+    ("ledger", &["domain"]),
+    ("keys", &["domain"]),
+    ("scan", &["domain"]),
+    ("webhook", &["domain"]),
+    ("service", &["domain", "ledger", "keys", "scan", "webhook"]),
+    ("worker", &["domain", "ledger", "service"]),
+    ("telemetry", &[]),
+    ("http", &["domain", "ledger", "keys", "scan", "service", "telemetry", "words"]),
+    ("config", &["domain", "scan"]),
+    (
+        "startup",
+        &["config", "domain", "http", "keys", "ledger", "scan", "service", "telemetry", "webhook", "words", "worker"],
+    ),
+    ("cli", &["config", "domain", "http", "ledger", "scan", "service", "startup", "telemetry"]),
+];
+/// A longer file is two files: nobody finds anything in it.
+const MAX_LINES: usize = 480;
 
-/// Every file below a folder with this ending, with its text.
-fn files(folder: &str, ending: &str) -> Vec<(PathBuf, String)> {
-    fn walk(folder: &Path, ending: &str, found: &mut Vec<(PathBuf, String)>) {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                walk(&path, ending, found);
-            } else if path.to_str().unwrap().ends_with(ending) {
-                found.push((path.clone(), fs::read_to_string(&path).unwrap()));
+// --- reading sources ---------------------------------------------------------------------------------------------------
+
+/// A text in a source: its line, the code right before it without white space, and what it says.
+struct Literal {
+    line: usize,
+    before: String,
+    text: String,
+}
+
+/// A source file. `code` has the same lines, with comments and the contents of literals left out.
+struct Source {
+    path: String,
+    lines: usize,
+    code: String,
+    literals: Vec<Literal>,
+}
+
+impl Source {
+    fn read(path: &Path) -> Self {
+        let text = fs::read_to_string(path).unwrap();
+        let mut source =
+            Self { path: shown(path), lines: text.lines().count(), code: String::new(), literals: Vec::new() };
+        source.take_apart(&text.chars().collect::<Vec<_>>());
+        assert_eq!(source.code.lines().count(), source.lines, "{} was not read right", source.path);
+        source
+    }
+
+    fn take_apart(&mut self, text: &[char]) {
+        let starts = |at: usize, with: &str| with.chars().enumerate().all(|(i, c)| text.get(at + i) == Some(&c));
+        let mut at = 0;
+        while let Some(&letter) = text.get(at) {
+            let in_word = at > 0 && (text[at - 1].is_alphanumeric() || text[at - 1] == '_');
+            let hashes = text[at + 1..].iter().take_while(|c| **c == '#').count();
+            if starts(at, "//") {
+                at += text[at..].iter().take_while(|c| **c != '\n').count();
+            } else if letter == '"' {
+                at = self.literal(text, at + 1, |at| starts(at, "\""), true);
+            } else if letter == 'r' && (!in_word || text[at - 1] == 'b') && starts(at + 1 + hashes, "\"") {
+                let end = format!("\"{}", "#".repeat(hashes));
+                at = self.literal(text, at + 2 + hashes, |at| starts(at, &end), false) + hashes;
+            } else if letter == '\'' && starts(at + 1, "\\") {
+                at += 3 + text[at + 3..].iter().take_while(|c| **c != '\'').count() + 1;
+            } else if letter == '\'' && starts(at + 2, "'") {
+                at += 3;
+            } else {
+                self.code.push(letter);
+                at += 1;
             }
         }
     }
+
+    /// Keeps the literal that begins at `from`; where the code goes on.
+    fn literal(&mut self, text: &[char], from: usize, ends: impl Fn(usize) -> bool, escapes: bool) -> usize {
+        let line = self.code.matches('\n').count() + 1;
+        let before: String = self.code.chars().rev().filter(|c| !c.is_whitespace()).take(12).collect();
+        let mut at = from;
+        while at < text.len() && !ends(at) {
+            at += if escapes && text[at] == '\\' { 2 } else { 1 };
+        }
+        let inside = &text[from..at];
+        self.code.push('"');
+        self.code.extend(inside.iter().filter(|c| **c == '\n'));
+        self.code.push('"');
+        self.literals.push(Literal { line, before: before.chars().rev().collect(), text: inside.iter().collect() });
+        at + 1
+    }
+
+    /// The lines on which `word` stands in the code, as a word or the beginning of a longer one.
+    fn lines_with(&self, word: &str) -> Vec<usize> {
+        let found = self.code.match_indices(word).filter(|(at, _)| {
+            let before = self.code[..*at].chars().next_back();
+            !before.is_some_and(|c| c.is_alphanumeric() || c == '_')
+        });
+        found.map(|(at, _)| self.line_of(at)).collect()
+    }
+
+    fn line_of(&self, at: usize) -> usize {
+        self.code[..at].matches('\n').count() + 1
+    }
+
+    /// The modules of this crate that are used, as (line, module).
+    fn modules(&self) -> Vec<(usize, String)> {
+        let mut found = Vec::new();
+        for (at, _) in self.code.match_indices("crate::") {
+            let (from, rest) = (at + "crate::".len(), &self.code[at + "crate::".len()..]);
+            let mut depth = 0;
+            let mut begins = true;
+            for (i, letter) in rest.char_indices() {
+                match letter {
+                    '{' => depth += 1,
+                    '}' => depth -= 1,
+                    ',' if depth == 1 => begins = true,
+                    _ if letter.is_whitespace() => {}
+                    _ if begins && depth <= 1 => {
+                        let word = |c: &char| c.is_alphanumeric() || *c == '_';
+                        found.push((self.line_of(from + i), rest[i..].chars().take_while(word).collect()));
+                        begins = false;
+                    }
+                    _ => {}
+                }
+                if depth == 0 {
+                    break;
+                }
+            }
+        }
+        found
+    }
+
+    /// The module of `src` that this file belongs to.
+    fn module(&self) -> &str {
+        let below = self.path.trim_start_matches("src/");
+        below.split('/').next().unwrap().trim_end_matches(".rs")
+    }
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn shown(path: &Path) -> String {
+    path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned()
+}
+
+/// The files below a folder whose names end so.
+fn files(folder: &Path, end: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    walk(&Path::new(TOP).join(folder), ending, &mut found);
-    assert!(!found.is_empty(), "{folder} has no {ending}");
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path, end));
+        } else if path.to_str().unwrap().ends_with(end) {
+            found.push(path);
+        }
+    }
+    found.sort();
     found
 }
 
-/// The code of a file: without comments and without its tests.
-fn code(text: &str) -> String {
-    let text = text.split("#[cfg(test)]\nmod tests").next().unwrap();
-    text.lines().map(|line| line.split("//").next().unwrap()).collect::<Vec<_>>().join("\n")
+fn sources(folder: &str) -> Vec<Source> {
+    let sources: Vec<_> = files(&root().join(folder), ".rs").iter().map(|path| Source::read(path)).collect();
+    assert!(!sources.is_empty(), "there is nothing in {folder}");
+    sources
 }
 
-/// The top module that a source file belongs to: `src/http/auth.rs` is of `http`.
-fn module(path: &Path) -> String {
-    let below = path.strip_prefix(Path::new(TOP).join("src")).unwrap();
-    below.components().next().unwrap().as_os_str().to_str().unwrap().trim_end_matches(".rs").to_owned()
+/// The sources of the service and of every adapter.
+fn all_sources() -> Vec<Source> {
+    let adapters = adapters();
+    assert!(adapters.len() >= 4);
+    let mut all = sources("src");
+    all.extend(adapters.iter().flat_map(|name| sources(&format!("adapters/{name}/src"))));
+    all
 }
 
-/// The words that follow `prefix` in a text; of `prefix{a, b::{c, d}}` it is `a` and `b`.
-fn named_after(text: &str, prefix: &str) -> BTreeSet<String> {
-    let is_word = |letter: char| letter.is_alphanumeric() || letter == '_';
-    let mut names = BTreeSet::new();
-    for rest in text.split(prefix).skip(1) {
-        let Some(group) = rest.strip_prefix('{') else {
-            names.extend(rest.split(|letter| !is_word(letter)).next().map(str::to_owned));
-            continue;
-        };
-        let (mut depth, mut begins) = (0, true);
-        for (at, letter) in group.char_indices() {
-            match letter {
-                '}' if depth == 0 => break,
-                '{' => depth += 1,
-                '}' => depth -= 1,
-                ',' if depth == 0 => begins = true,
-                letter if begins && is_word(letter) => {
-                    begins = false;
-                    names.extend(group[at..].split(|letter| !is_word(letter)).next().map(str::to_owned));
-                }
-                _ => {}
-            }
-        }
-    }
-    names
+fn adapters() -> Vec<String> {
+    let folders = fs::read_dir(root().join("adapters")).unwrap().map(|entry| entry.unwrap());
+    let folders = folders.filter(|entry| entry.path().join("Cargo.toml").exists());
+    folders.map(|entry| entry.file_name().into_string().unwrap()).collect()
 }
 
-/// Three hops: http → service → ledger or wallet; the domain is below everything and pure.
+#[track_caller]
+fn all_is_well(wrong: &[String]) {
+    assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
+}
+
+/// What is wrong where `word` stands in a file that may not have it.
+fn misplaced<'a>(source: &'a Source, word: &'a str, why: &'a str) -> impl Iterator<Item = String> + 'a {
+    source.lines_with(word).into_iter().map(move |line| format!("{}:{line}: {word} {why}", source.path))
+}
+
+// --- what is kept true -------------------------------------------------------------------------------------------------
+
 #[test]
 fn each_module_uses_only_what_lies_below_it() {
-    let may_use: BTreeMap<&str, &[&str]> = BTreeMap::from([
-        ("domain", &[][..]),
-        ("words", &["domain"]),
-        ("ledger", &["domain"]),
-        ("keys", &["domain"]),
-        ("scan", &["domain"]),
-        ("webhook", &["domain"]),
-        ("telemetry", &[]),
-        ("config", &["domain", "scan"]),
-        ("service", &["domain", "ledger", "keys", "scan", "webhook"]),
-        ("worker", &["domain", "ledger", "service"]),
-        ("http", &["domain", "ledger", "keys", "service", "words", "telemetry"]),
-    ]);
-    for (path, text) in files("src", ".rs") {
-        let Some(allowed) = may_use.get(module(&path).as_str()) else { continue };
-        let used = named_after(&code(&text), "crate::");
-        let wrong: Vec<_> =
-            used.iter().filter(|used| **used != module(&path) && !allowed.contains(&used.as_str())).collect();
-        assert!(wrong.is_empty(), "{} uses {wrong:?}", path.display());
-    }
-}
-
-#[test]
-fn each_library_is_used_in_its_place_alone() {
-    for (library, places) in [
-        ("sqlx", &["ledger"][..]),
-        ("redis", &["keys"]),
-        ("actix_web", &["http", "startup", "telemetry", "cli"]),
-        ("rxing", &["scan"]),
-        ("rqrr", &["scan"]),
-        ("clap", &["cli", "main"]),
-        ("scanback_wechat", &["startup", "config", "cli"]),
-        ("scanback_alipay", &["startup", "config", "cli"]),
-        ("scanback_sandbox", &["cli"]),
-    ] {
-        let mut used = false;
-        for (path, text) in files("src", ".rs") {
-            if code(&text).contains(&format!("{library}::")) {
-                used = true;
-                assert!(places.contains(&module(&path).as_str()), "{} uses {library}", path.display());
-            }
+    let mut wrong = Vec::new();
+    for source in sources("src") {
+        let module = source.module();
+        if matches!(module, "main" | "lib") {
+            continue;
         }
-        assert!(used, "{library} is used nowhere: is this test still about it?");
-    }
-}
-
-/// No I/O, no clock, no waiting: time is an argument.
-#[test]
-fn the_domain_is_pure() {
-    for (path, text) in files("src/domain", ".rs") {
-        let code = code(&text);
-        for impure in [
-            "async ",
-            ".await",
-            "tokio",
-            "std::fs",
-            "std::net",
-            "std::env",
-            "Timestamp::now",
-            "Instant::now",
-            "println!",
-            "tracing::",
-        ] {
-            assert!(!code.contains(impure), "{} has {impure}", path.display());
-        }
-    }
-}
-
-/// `adapters/wallet` knows no wallet, no adapter knows another or the service, and the sandbox shares nothing with those that
-/// it checks.
-#[test]
-fn each_adapter_knows_only_the_wallet_crate() {
-    for (path, text) in files("adapters", "Cargo.toml") {
-        let name = path.parent().unwrap().file_name().unwrap().to_str().unwrap();
-        let ours: BTreeSet<_> = text
-            .lines()
-            .filter(|line| line.starts_with("scanback"))
-            .map(|line| line.split(['.', ' ', '=']).next().unwrap())
-            .collect();
-        let allowed: &[&str] = if matches!(name, "wechat" | "alipay") { &["scanback-wallet"] } else { &[] };
-        assert!(ours.iter().all(|one| allowed.contains(one)), "adapters/{name} depends on {ours:?}");
-    }
-}
-
-#[test]
-fn no_file_is_longer_than_a_reader_can_keep_in_mind() {
-    let mut long = Vec::new();
-    for folder in ["src", "adapters", "tests"] {
-        for (path, text) in files(folder, ".rs") {
-            let lines = text.split("#[cfg(test)]\nmod tests").next().unwrap().lines().count();
-            if lines > MOST_LINES && !path.ends_with("tests/keys.rs") {
-                long.push(format!("{} has {lines} lines", path.display()));
+        let Some((_, may)) = MAY_USE.iter().find(|(name, _)| *name == module) else {
+            wrong.push(format!("{}:1: it is written nowhere what the module {module} may use", source.path));
+            continue;
+        };
+        for (line, used) in source.modules() {
+            if used != module && !may.contains(&used.as_str()) {
+                wrong.push(format!("{}:{line}: {module} may not use {used}", source.path));
             }
         }
     }
-    assert!(long.is_empty(), "{long:#?}");
+    all_is_well(&wrong);
 }
 
-/// The example configuration is the manual: it names every setting.
 #[test]
-fn every_setting_is_in_the_example() {
-    let example = fs::read_to_string(Path::new(TOP).join("deploy/scanback.example.toml")).unwrap();
-    let raw = fs::read_to_string(Path::new(TOP).join("src/config/raw.rs")).unwrap();
-    let mut settings = 0;
-    for line in raw.lines().filter_map(|line| line.trim().strip_prefix("pub(super) ")) {
-        let Some((name, _)) = line.split_once(": ") else { continue };
-        let is_section = example.lines().any(|line| {
-            let line = line.trim_start_matches(['#', ' ']);
-            line.starts_with(&format!("[{name}]"))
-                || line.starts_with(&format!("[[{name}]]"))
-                || line.starts_with(&format!("[merchant.{name}]"))
-        });
-        let is_setting =
-            example.lines().any(|line| line.trim_start_matches(['#', ' ']).starts_with(&format!("{name} = ")));
-        assert!(is_section || is_setting, "{name} is not in deploy/scanback.example.toml");
-        settings += 1;
-    }
-    assert!(settings > 20, "only {settings} settings were found in raw.rs");
+fn the_rules_are_pure() {
+    let outside = ["actix", "reqwest::", "redis::", "sqlx::", "tokio::", "std::fs", "std::net", "std::io", "std::env"];
+    let now = ["async fn", "async move", "Timestamp::now", "Zoned::now", "Instant::now"];
+    let domain: Vec<_> = sources("src").into_iter().filter(|source| source.module() == "domain").collect();
+    let words = || outside.iter().chain(&now);
+    let wrong =
+        domain.iter().flat_map(|source| words().flat_map(|word| misplaced(source, word, "is not for src/domain")));
+    all_is_well(&wrong.collect::<Vec<_>>());
 }
 
-/// Tables and columns of a migration: `table.column`.
-fn columns(sql: &str) -> BTreeSet<String> {
-    let mut columns = BTreeSet::new();
-    let mut table = None;
-    for line in sql.lines().map(str::trim) {
-        if let Some(rest) = line.strip_prefix("CREATE TABLE ") {
-            table = rest.split(' ').next();
-        } else if line.starts_with(')') {
-            table = None;
-        } else if let Some(table) = table {
-            let word = line.split(' ').next().unwrap();
-            if word.chars().all(|letter| letter.is_ascii_lowercase() || letter == '_') && !word.is_empty() {
-                columns.insert(format!("{table}.{word}"));
+#[test]
+fn sql_is_in_the_ledger_alone() {
+    let all = all_sources();
+    let elsewhere = all.iter().filter(|source| !source.path.starts_with("src/ledger/"));
+    let mut wrong: Vec<_> = elsewhere.flat_map(|source| misplaced(source, "sqlx", "is for src/ledger alone")).collect();
+    for name in adapters() {
+        let dependencies = dependencies(&format!("adapters/{name}/Cargo.toml"));
+        let sqlx = dependencies.into_iter().filter(|(_, dependency)| dependency == "sqlx");
+        wrong.extend(sqlx.map(|(line, _)| format!("adapters/{name}/Cargo.toml:{line}: sqlx is for src/ledger alone")));
+    }
+    all_is_well(&wrong);
+}
+
+#[test]
+fn redis_is_in_the_keys_alone() {
+    let all = all_sources();
+    let elsewhere = all.iter().filter(|source| !source.path.starts_with("src/keys/"));
+    all_is_well(
+        &elsewhere.flat_map(|source| misplaced(source, "redis::", "is for src/keys alone")).collect::<Vec<_>>(),
+    );
+}
+
+#[test]
+fn concrete_wallets_are_named_where_the_parts_are_put_together() {
+    let sources = sources("src");
+    let elsewhere = sources.iter().filter(|source| !matches!(source.module(), "startup" | "config" | "cli"));
+    let wrong = elsewhere.flat_map(|source| {
+        let wallets = ["scanback_wechat", "scanback_alipay", "scanback_sandbox"];
+        wallets
+            .into_iter()
+            .flat_map(|wallet| misplaced(source, wallet, "is for src/startup.rs, src/config and src/cli"))
+    });
+    all_is_well(&wrong.collect::<Vec<_>>());
+}
+
+/// What a manifest depends on, in whatever section, as (line, name).
+fn dependencies(manifest: &str) -> Vec<(usize, String)> {
+    let text = fs::read_to_string(root().join(manifest)).unwrap();
+    let mut found = Vec::new();
+    let mut in_dependencies = false;
+    for (line, text) in (1..).zip(text.lines()) {
+        if let Some(section) = text.strip_prefix('[') {
+            let section = section.trim_end_matches(']');
+            in_dependencies = section.ends_with("dependencies");
+            if let Some((_, name)) = section.split_once("dependencies.") {
+                found.push((line, name.to_owned()));
+            }
+        } else if in_dependencies && text.contains('=') {
+            found.push((line, text.split(['.', ' ', '=']).next().unwrap().to_owned()));
+        }
+    }
+    found
+}
+
+/// The service may use every adapter; an adapter knows `scanback-wallet`, and neither the service nor another adapter. The
+/// sandbox knows not even that: what both sides believe of the wire must not come from one place.
+#[test]
+fn adapters_know_neither_the_service_nor_each_other() {
+    let ours = |name: &str| name == "scanback" || name.starts_with("scanback-");
+    let mut wrong = Vec::new();
+    for name in adapters() {
+        let may: &[&str] = if matches!(name.as_str(), "wallet" | "sandbox") { &[] } else { &["scanback-wallet"] };
+        let manifest = format!("adapters/{name}/Cargo.toml");
+        let dependencies = dependencies(&manifest);
+        assert!(!dependencies.is_empty(), "{manifest} was not read right");
+        for (line, dependency) in dependencies {
+            if ours(&dependency) && !may.contains(&dependency.as_str()) {
+                wrong.push(format!("{manifest}:{line}: {dependency} is not for adapters/{name}"));
             }
         }
     }
-    columns
+    let service: Vec<_> = dependencies("Cargo.toml").into_iter().filter(|(_, name)| ours(name)).collect();
+    assert!(service.len() >= adapters().len(), "Cargo.toml was not read right: {service:?}");
+    all_is_well(&wrong);
 }
 
-/// Two engines, one schema: the same migrations, tables, columns and indexes.
+/// Time comes from a clock that a test can set, or from jiff.
+#[test]
+fn nobody_asks_the_system_for_the_time() {
+    let all: Vec<_> = all_sources().into_iter().chain(sources("tests")).chain(sources("benches")).collect();
+    let wrong = all.iter().flat_map(|source| misplaced(source, "SystemTime::now", "is not for us: take the Clock"));
+    all_is_well(&wrong.collect::<Vec<_>>());
+}
+
+#[test]
+fn no_file_is_too_long_to_be_read() {
+    let long = all_sources().into_iter().filter(|source| source.lines > MAX_LINES);
+    let wrong = long.map(|source| format!("{}:{}: more than {MAX_LINES} lines", source.path, source.lines));
+    all_is_well(&wrong.collect::<Vec<_>>());
+}
+
+/// The statements of a migration, as (line, text): white space is one space, comments are gone, and the column that counts
+/// up is `IDENTITY` in both dialects.
+fn statements(text: &str) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    let mut statement = (0, String::new());
+    for (line, text) in (1..).zip(text.lines()) {
+        let text = text.split("--").next().unwrap();
+        for (i, part) in text.split(';').enumerate() {
+            if i > 0 {
+                found.push(std::mem::take(&mut statement));
+            }
+            for word in part.split_whitespace() {
+                if statement.1.is_empty() {
+                    statement.0 = line;
+                } else {
+                    statement.1.push(' ');
+                }
+                statement.1.push_str(word);
+            }
+        }
+    }
+    assert!(statement.1.is_empty(), "a statement has no end: {}", statement.1);
+    let same = |text: String| {
+        text.replace("INTEGER PRIMARY KEY AUTOINCREMENT", "IDENTITY")
+            .replace("BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY", "IDENTITY")
+    };
+    found.into_iter().map(|(line, text)| (line, same(text))).collect()
+}
+
 #[test]
 fn both_engines_have_the_same_schema() {
-    let of = |engine: &str| -> BTreeMap<String, String> {
-        let all = files(&format!("src/ledger/migrations/{engine}"), ".sql").into_iter();
-        all.map(|(path, text)| (path.file_name().unwrap().to_str().unwrap().to_owned(), text)).collect()
+    let [sqlite, postgres] = ["sqlite", "postgres"].map(|engine| root().join("src/ledger/migrations").join(engine));
+    let names = |folder: &Path| -> BTreeSet<String> {
+        files(folder, "").iter().map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect()
     };
-    let (sqlite, postgres) = (of("sqlite"), of("postgres"));
-    assert_eq!(sqlite.keys().collect::<Vec<_>>(), postgres.keys().collect::<Vec<_>>());
-    for (name, text) in &sqlite {
-        let other = &postgres[name];
-        assert!(text.starts_with("--") && other.starts_with("--"), "{name} begins by saying why");
-        assert_eq!(columns(text), columns(other), "{name}");
-        let indexes = |text: &str| -> BTreeSet<String> {
-            text.lines().filter(|line| line.contains("INDEX ")).map(str::to_owned).collect()
-        };
-        assert_eq!(indexes(text), indexes(other), "{name}");
-    }
-    assert!(columns(&sqlite.values().cloned().collect::<String>()).len() > 50);
-}
-
-/// Every code of the error map is provoked by a promise, through the real program.
-#[test]
-fn every_refusal_has_a_test() {
-    // no call of this version can meet them: states that need approvals, and faults of ours
-    let out_of_reach = BTreeSet::from(["refund_state_conflict", "internal"]);
-    let map = fs::read_to_string(Path::new(TOP).join("src/http/problem.rs")).unwrap();
-    let map = code(&map);
-    let mut codes = BTreeSet::new();
-    for rest in map.split("new(").skip(1) {
-        let Some((status, rest)) = rest.split_once(", \"") else { continue };
-        if status.parse::<u16>().is_ok() {
-            codes.insert(rest.split('"').next().unwrap());
+    assert_eq!(names(&sqlite), names(&postgres), "the migrations have the same names");
+    assert!(!names(&sqlite).is_empty());
+    let mut wrong = Vec::new();
+    for name in names(&sqlite) {
+        let text = |folder: &Path| fs::read_to_string(folder.join(&name)).unwrap();
+        let (ours, theirs) = (statements(&text(&sqlite)), statements(&text(&postgres)));
+        assert!(!ours.is_empty(), "{name} is empty");
+        let at = |line: usize| format!("src/ledger/migrations/sqlite/{name}:{line}");
+        for ((line, ours), (other, theirs)) in ours.iter().zip(&theirs) {
+            if ours != theirs {
+                wrong.push(format!("{}: not so in postgres/{name}:{other}\n  {ours}\n  {theirs}", at(*line)));
+            }
+        }
+        if ours.len() != theirs.len() {
+            wrong.push(format!("{}: {} statements, postgres has {}", at(1), ours.len(), theirs.len()));
+        }
+        if !text(&sqlite).starts_with("-- Why:") {
+            wrong.push(format!("{}: the first comment says why", at(1)));
         }
     }
-    assert!(codes.len() > 35, "{codes:?}");
-    let promises: String = ["bad_input", "ceiling", "idempotency", "refunds", "refusals", "strangers"]
-        .iter()
-        .map(|name| fs::read_to_string(Path::new(TOP).join(format!("tests/{name}.rs"))).unwrap())
-        .collect();
-    let untested: Vec<_> = codes
-        .iter()
-        .filter(|code| !out_of_reach.contains(*code) && !promises.contains(&format!("\"{code}\"")))
-        .collect();
-    assert!(untested.is_empty(), "no test provokes {untested:?}");
+    all_is_well(&wrong);
 }
 
-/// What can be called is described: `/openapi.json` has every path that is routed.
+/// What stands first in a pair of texts is for zh-CN, what stands second is for en.
 #[test]
-fn every_route_is_described() {
-    let routes = fs::read_to_string(Path::new(TOP).join("src/http/routes.rs")).unwrap();
-    let described = scanback::http::openapi().to_json().unwrap();
-    for path in routes.split("at(\"").skip(1).map(|rest| rest.split('"').next().unwrap()) {
-        if !matches!(path, "/openapi.json" | "/docs") {
-            assert!(described.contains(&format!("\"{path}\"")), "{path} is not described");
+fn each_text_is_in_the_language_that_it_is_for() {
+    let is_chinese = |text: &str| text.chars().any(|c| ('\u{4e00}'..='\u{9fff}').contains(&c));
+    let (mut wrong, mut chinese, mut english) = (Vec::new(), 0, 0);
+    for source in sources("src/words") {
+        let tests = source.code.find("#[cfg(test)]").map_or(usize::MAX, |at| source.line_of(at));
+        for literal in source.literals.iter().filter(|literal| literal.line < tests) {
+            let before = literal.before.trim_end_matches("&format!(");
+            let opens = before.strip_suffix("both(").or(before.strip_suffix("pick(")).is_some()
+                || before
+                    .strip_suffix('(')
+                    .is_some_and(|rest| !rest.ends_with(|c: char| c.is_alphanumeric() || c == '!'));
+            let (wanted, count) = match () {
+                () if opens => (true, &mut chinese),
+                () if before.ends_with(',') => (false, &mut english),
+                () => continue,
+            };
+            *count += 1;
+            if is_chinese(&literal.text) != wanted {
+                let language = if wanted { "zh-CN" } else { "en" };
+                wrong.push(format!("{}:{}: this is for {language}: {:?}", source.path, literal.line, literal.text));
+            }
         }
     }
+    assert!(chinese > 80 && english > 80, "the texts were not found: {chinese} and {english}");
+    all_is_well(&wrong);
 }

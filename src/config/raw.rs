@@ -1,7 +1,12 @@
 //! The settings as they are written down. What isn't named here is refused.
 
+use std::fmt;
+
 use secrecy::SecretString;
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, Visitor},
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -24,7 +29,9 @@ pub(super) struct Http {
     pub(super) listen: String,
     pub(super) metrics_listen: Option<String>,
     pub(super) public_url: Option<String>,
+    #[serde(deserialize_with = "whole_if_any")]
     pub(super) workers: Option<usize>,
+    #[serde(deserialize_with = "whole")]
     pub(super) answer_within_ms: u64,
 }
 
@@ -44,6 +51,7 @@ impl Default for Http {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Database {
     pub(super) url: SecretString,
+    #[serde(deserialize_with = "whole")]
     pub(super) max_connections: u32,
 }
 
@@ -57,7 +65,9 @@ impl Default for Database {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Redis {
     pub(super) url: Option<SecretString>,
+    #[serde(deserialize_with = "whole")]
     pub(super) key_lease_ms: u64,
+    #[serde(deserialize_with = "whole")]
     pub(super) key_ttl_s: u64,
 }
 
@@ -76,8 +86,11 @@ pub(super) struct Secrets {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Wallet {
+    #[serde(deserialize_with = "whole")]
     pub(super) time_scale: u32,
+    #[serde(deserialize_with = "whole")]
     pub(super) connect_timeout_ms: u64,
+    #[serde(deserialize_with = "whole")]
     pub(super) timeout_ms: u64,
 }
 
@@ -98,7 +111,9 @@ pub(super) struct Webhook {
 pub(super) struct Policy {
     pub(super) operator: String,
     pub(super) require_note: bool,
+    #[serde(deserialize_with = "whole")]
     pub(super) scan_max_age_s: u32,
+    #[serde(deserialize_with = "whole")]
     pub(super) refund_window_days: u32,
     pub(super) partial_refunds: bool,
 }
@@ -119,9 +134,13 @@ impl Default for Policy {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Limits {
+    #[serde(deserialize_with = "whole")]
     pub(super) requests_per_second: u32,
+    #[serde(deserialize_with = "whole_if_any")]
     pub(super) max_frame_bytes: Option<usize>,
+    #[serde(deserialize_with = "whole_if_any")]
     pub(super) max_frame_pixels: Option<u64>,
+    #[serde(deserialize_with = "whole_if_any")]
     pub(super) scan_budget_ms: Option<u64>,
 }
 
@@ -186,10 +205,37 @@ pub(super) struct Alipay {
     pub(super) alipay_cert_file: Option<String>,
     #[serde(default)]
     pub(super) alipay_root_cert_file: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole_if_any")]
     pub(super) refund_window_days: Option<u32>,
 }
 
 fn alipay_gateway() -> String {
     "https://openapi.alipay.com/gateway.do".to_owned()
+}
+
+/// A whole number, from the file or, as digits, from the environment. The reader beneath would round a fraction without a
+/// word, and `time_scale = 1.5` would start as 2.
+fn whole<'de, D: Deserializer<'de>, T: TryFrom<i64>>(from: D) -> Result<T, D::Error> {
+    struct Whole;
+    impl Visitor<'_> for Whole {
+        type Value = i64;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a whole number")
+        }
+        fn visit_i64<E: de::Error>(self, number: i64) -> Result<i64, E> {
+            Ok(number)
+        }
+        fn visit_u64<E: de::Error>(self, number: u64) -> Result<i64, E> {
+            i64::try_from(number).map_err(|_| E::custom("a whole number that is too large"))
+        }
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<i64, E> {
+            text.parse().map_err(|_| E::custom("not a whole number"))
+        }
+    }
+    let number = from.deserialize_any(Whole)?;
+    T::try_from(number).map_err(|_| de::Error::custom("a whole number that is out of range"))
+}
+
+fn whole_if_any<'de, D: Deserializer<'de>, T: TryFrom<i64>>(from: D) -> Result<Option<T>, D::Error> {
+    whole(from).map(Some)
 }

@@ -64,8 +64,10 @@ pub(super) async fn json<T: DeserializeOwned>(request: &HttpRequest, payload: Pa
 pub(super) fn parse<T: DeserializeOwned>(body: &[u8], part: &str) -> Result<T, Refusal> {
     // syntax first: a body that is no JSON is malformed, whatever its fields
     let syntax = |error: serde_json::Error| Refusal::MalformedRequest(format!("the JSON can't be read: {error}"));
-    serde_json::from_slice::<serde::de::IgnoredAny>(body).map_err(syntax)?;
-    let mut reader = serde_json::Deserializer::from_slice(body);
+    let body = std::str::from_utf8(body)
+        .map_err(|_| Refusal::MalformedRequest("the JSON can't be read: it is not UTF-8".into()))?;
+    serde_json::from_str::<serde::de::IgnoredAny>(body).map_err(syntax)?;
+    let mut reader = serde_json::Deserializer::from_str(body);
     serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();
         let path = if path == "." { part.to_owned() } else { path };

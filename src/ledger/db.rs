@@ -24,6 +24,8 @@ const MAX_BATCH: usize = 128;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Readers on SQLite: reading never waits for the writer (WAL).
 const SQLITE_READERS: u32 = 4;
+/// How long the first connection of a start may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long to wait for a connection of the pool.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -323,7 +325,13 @@ impl Db {
     pub(super) async fn migrate(&self) -> Result<(), LedgerError> {
         match self {
             Self::Sqlite { readers, .. } => sqlx::migrate!("src/ledger/migrations/sqlite").run(readers).await?,
-            Self::Postgres(pool) => sqlx::migrate!("src/ledger/migrations/postgres").run(pool).await?,
+            Self::Postgres(pool) => {
+                // once without the pool, which would only say that it waited: the cause is what helps
+                let options = pool.connect_options();
+                let connected = tokio::time::timeout(CONNECT_TIMEOUT, options.connect()).await;
+                connected.map_err(|_| LedgerError::Unavailable(sqlx::Error::PoolTimedOut))??.close().await?;
+                sqlx::migrate!("src/ledger/migrations/postgres").run(pool).await?;
+            }
         }
         Ok(())
     }

@@ -5,7 +5,7 @@
 pub enum LedgerError {
     /// The database can't be reached, or refuses to write: down, disk full, read-only, out of connections.
     #[error("the database does not answer: {0}")]
-    Unavailable(#[source] sqlx::Error),
+    Unavailable(sqlx::Error),
     /// The connection broke while a commit was under way: it may have happened. Whoever wrote must look.
     #[error("a commit got no answer: {0}")]
     CommitUnknown(String),
@@ -23,7 +23,16 @@ pub enum LedgerError {
     Broken(String),
     /// The schema is newer or older than this program.
     #[error("the schema does not fit this program: {0}; run `scanback migrate --config FILE` with the newest program")]
-    Schema(#[from] sqlx::migrate::MigrateError),
+    Schema(sqlx::migrate::MigrateError),
+}
+
+impl From<sqlx::migrate::MigrateError> for LedgerError {
+    fn from(error: sqlx::migrate::MigrateError) -> Self {
+        match error {
+            sqlx::migrate::MigrateError::Execute(error) => error.into(),
+            other => Self::Schema(other),
+        }
+    }
 }
 
 impl From<sqlx::Error> for LedgerError {

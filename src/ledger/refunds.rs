@@ -1,16 +1,14 @@
 //! Refunds: the intent that is durable before anything is sent, and the claim that counts each send.
 
 use jiff::Timestamp;
-use scanback_wallet::{
-    Currency, MerchantId, Money, OrderNo, Proof, RefundCall, RefundId, Rejection, TransactionId, WalletKind,
-};
+use scanback_wallet::{Currency, Money, Proof, RefundId, Rejection};
 use uuid::Uuid;
 
 use super::{
-    Cursor, Ledger, LedgerError, Page, after, audit,
+    Ledger, LedgerError, audit,
     db::{Batch, Conn, Row, params, unreadable},
-    idempotency, jobs, orders,
-    sends::{ClaimedSend, Pace, call, claimed, later, turn_after},
+    idempotency, jobs,
+    sends::{ClaimedSend, Pace, claimed, later, turn_after},
     webhooks,
 };
 use crate::domain::{
@@ -21,6 +19,7 @@ use crate::domain::{
     view::RefundView,
 };
 
+/// The columns of a refund, as [`read`] wants them.
 macro_rules! columns {
     () => {
         "refund_id, order_id, merchant_id, wallet, order_no, kind, origin, wallet_request_no, wallet_refund_id, amount, \
@@ -29,6 +28,7 @@ macro_rules! columns {
          failure_detail, attention, attention_since, notify_url, refused_code, refused_detail, refused_proof"
     };
 }
+pub(super) use columns;
 
 /// A refund to open: everything is decided, nothing is durable yet.
 #[derive(Clone, Debug)]
@@ -107,34 +107,6 @@ impl CommittedIntent {
     pub fn into_parts(self) -> (Refund, Option<ClaimedSend>) {
         (self.refund, self.send)
     }
-}
-
-/// What a wallet's news of a refund is compared with beside the refund itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OrderFacts {
-    /// The wallet's own number of the order.
-    pub transaction_id: Option<TransactionId>,
-    /// What was paid.
-    pub total: Money,
-}
-
-/// Which refunds to list.
-#[derive(Clone, Debug, Default)]
-pub struct RefundFilter {
-    /// Of this order number.
-    pub order_no: Option<OrderNo>,
-    /// In this state.
-    pub state: Option<RefundState>,
-    /// Only those that a person must look at.
-    pub attention: bool,
-    /// Asked for at or after.
-    pub from: Option<Timestamp>,
-    /// Asked for before.
-    pub to: Option<Timestamp>,
-    /// After this place.
-    pub cursor: Option<Cursor>,
-    /// 1 to 200.
-    pub limit: u32,
 }
 
 /// The refusal that waits for its confirmation, if there is one.
@@ -411,105 +383,6 @@ impl Ledger {
             Err(LedgerError::Check(rule)) if rule == SCAN_TAKEN => Ok(Opened::ScanTaken),
             other => other,
         }
-    }
-
-    /// The refund and the call that asks for it, for a query.
-    /// # Errors
-    /// [`LedgerError`] where the database doesn't answer.
-    pub async fn refund_with_call(&self, id: RefundId) -> Result<Option<(Refund, RefundCall)>, LedgerError> {
-        let mut conn = self.db.reader().await?;
-        let sql = concat!("SELECT ", columns!(), " FROM refunds WHERE refund_id = $1");
-        let Some(row) = conn.row(sql, params![id]).await? else { return Ok(None) };
-        let refund = read(&row)?;
-        let order = orders::by_id(&mut conn, refund.order_id).await?;
-        let order = order.ok_or_else(|| LedgerError::Broken(format!("the order of refund {id} is gone")))?;
-        let call = call(&refund, &order);
-        Ok(Some((refund, call)))
-    }
-
-    /// A refund with its timeline, if this merchant (any, where `None`) has it.
-    /// # Errors
-    /// [`LedgerError`] where the database doesn't answer.
-    pub async fn refund(&self, merchant: Option<&MerchantId>, id: RefundId) -> Result<Option<Refund>, LedgerError> {
-        let sql =
-            concat!("SELECT ", columns!(), " FROM refunds WHERE refund_id = $1 AND ($2 = '' OR merchant_id = $2)");
-        let mut conn = self.db.reader().await?;
-        let Some(row) = conn.row(sql, params![id, merchant.map_or("", MerchantId::as_str)]).await? else {
-            return Ok(None);
-        };
-        let mut refund = read(&row)?;
-        refund.timeline = timeline(&mut conn, id).await?;
-        Ok(Some(refund))
-    }
-
-    /// The refund of ours that a wallet knows by this number.
-    /// # Errors
-    /// [`LedgerError`] where the database doesn't answer.
-    pub async fn refund_by_request_no(
-        &self,
-        merchant: &MerchantId,
-        wallet: WalletKind,
-        request_no: &scanback_wallet::WalletRequestNo,
-    ) -> Result<Option<(Refund, OrderFacts)>, LedgerError> {
-        let sql = concat!(
-            "SELECT ",
-            columns!(),
-            ", transaction_id, order_amount FROM refunds JOIN (SELECT id AS its_order, transaction_id, amount AS \
-             order_amount FROM orders) o ON its_order = order_id \
-             WHERE merchant_id = $1 AND wallet = $2 AND wallet_request_no = $3"
-        );
-        let row = self.db.reader().await?.row(sql, params![merchant, wallet, request_no]).await?;
-        row.map(|row| {
-            let refund = read(&row)?;
-            let total = Money::new(row.int("order_amount")?, refund.amount.currency());
-            let facts = OrderFacts {
-                transaction_id: row.opt_parse("transaction_id")?,
-                total: total.map_err(|_| unreadable("order_amount"))?,
-            };
-            Ok((refund, facts))
-        })
-        .transpose()
-    }
-
-    /// A page of refunds with their timelines, newest first.
-    /// # Errors
-    /// [`LedgerError`] where the database doesn't answer.
-    pub async fn refunds(
-        &self,
-        merchant: Option<&MerchantId>,
-        filter: &RefundFilter,
-    ) -> Result<Page<Refund>, LedgerError> {
-        let (before, before_id) = after(filter.cursor.as_ref());
-        let sql = concat!(
-            "SELECT ",
-            columns!(),
-            " FROM refunds WHERE ($1 = '' OR merchant_id = $1) AND ($2 = '' OR order_no = $2) AND ($3 = '' OR state = $3) \
-             AND ($4 = 0 OR attention IS NOT NULL) AND created_at >= $5 AND created_at < $6 \
-             AND (created_at < $7 OR (created_at = $7 AND refund_id < $8)) \
-             ORDER BY created_at DESC, refund_id DESC LIMIT $9",
-        );
-        let values = params![
-            merchant.map_or("", MerchantId::as_str),
-            filter.order_no.as_ref().map_or("", OrderNo::as_str),
-            filter.state.map_or("", RefundState::as_str),
-            filter.attention,
-            filter.from.map_or(i64::MIN, Timestamp::as_microsecond),
-            filter.to.map_or(i64::MAX, Timestamp::as_microsecond),
-            before,
-            before_id,
-            filter.limit + 1
-        ];
-        let mut conn = self.db.reader().await?;
-        let rows = conn.rows(sql, values).await?;
-        let mut items = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-        let more = items.len() > filter.limit as usize;
-        items.truncate(filter.limit as usize);
-        for refund in &mut items {
-            refund.timeline = timeline(&mut conn, refund.refund_id).await?;
-        }
-        let next_cursor =
-            items.last().filter(|_| more).map(|last| Cursor::new(last.created_at, last.refund_id.uuid()).to_string());
-        Ok(Page { items, next_cursor })
     }
 }
 

@@ -4,6 +4,7 @@ mod check_operator;
 mod error;
 mod find_order;
 mod follow_refund;
+mod preview_refund;
 mod register_order;
 mod request_refund;
 mod scan_frame;
@@ -22,8 +23,9 @@ use tokio_util::task::TaskTracker;
 
 pub use check_operator::{Pin, PinError, hash_pin};
 pub use error::ServiceError;
+pub use preview_refund::Preview;
 pub use register_order::Registered;
-pub use request_refund::{Preview, RefundAnswer, RefundRequest, ScanGiven};
+pub use request_refund::{RefundAnswer, RefundRequest, ScanGiven};
 pub use scan_frame::{FrameSymbol, ScanView, Scanned};
 pub use tokens::{hash_token, new_token};
 pub use webhook_endpoints::{EndpointView, NewEndpointView};

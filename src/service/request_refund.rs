@@ -1,10 +1,9 @@
 //! A refund is asked for: the way of contract §3, from the key to the first answer.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use scanback_wallet::{Money, OperatorId, OrderNo, RefundId, WalletKind};
-use serde::Serialize;
 use uuid::Uuid;
 
 use super::{Desk, Pin, ServiceError};
@@ -16,7 +15,6 @@ use crate::{
         policy::{Decision, Wish},
         refund::Refund,
         refusal::Refusal,
-        view::{MoneyView, OrderView},
     },
     keys::{Claim, ClaimGuard},
     ledger::{CommittedIntent, KeyOfRequest, LedgerError, NewRefund, Opened, Scan, ScanSubject, first_answer},
@@ -75,26 +73,10 @@ pub struct RefundAnswer {
     pub replayed: bool,
 }
 
-/// What would happen. Source: contract §3, `POST /v1/refunds/preview`.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
-#[schema(title = "Preview")]
-pub struct Preview {
-    /// `allowed`, `needs_approval` or `refused`.
-    pub decision: &'static str,
-    /// The order.
-    pub order: OrderView,
-    /// What would go back.
-    pub amount: MoneyView,
-    /// What the merchant would keep.
-    pub fee: MoneyView,
-    /// What would be left.
-    pub refundable_after: MoneyView,
-}
-
 /// The order and the scan of a request, found and compared.
-struct Found {
-    order: Order,
-    scan: Option<Scan>,
+pub(super) struct Found {
+    pub(super) order: Order,
+    pub(super) scan: Option<Scan>,
 }
 
 impl Desk {
@@ -217,7 +199,9 @@ impl Desk {
         let scan = self.take_scan(caller, &request.scan).await?;
         let Found { mut order, scan } = self.match_order(caller, &request, scan).await?;
         let wish = Wish { amount: request.amount, expected_refundable: request.expected_refundable };
-        let lease = SignedDuration::try_from(self.settings.key_lease).unwrap_or(SignedDuration::ZERO);
+        // never shorter than the wait for the first answer: who comes meanwhile must not give one in our place
+        let lease = self.settings.key_lease.max(self.settings.answer_within + Duration::from_secs(2));
+        let lease = SignedDuration::try_from(lease).unwrap_or(SignedDuration::ZERO);
         for _ in 0..ROUNDS {
             let (checked, decision) = self.decide(order, &wish).await?;
             let wallet = self.wallet_of(&checked)?;
@@ -302,7 +286,7 @@ impl Desk {
     }
 
     /// The order as the wallet confirms it, and the policy's yes.
-    async fn decide(&self, order: Order, wish: &Wish) -> Result<(Order, Decision), ServiceError> {
+    pub(super) async fn decide(&self, order: Order, wish: &Wish) -> Result<(Order, Decision), ServiceError> {
         let capabilities = self.wallet_of(&order)?.capabilities();
         let order = if order.checked {
             order
@@ -331,7 +315,7 @@ impl Desk {
     }
 
     /// The scan of a request: fresh, unused and the caller's own. A terminal must show one (contract §3).
-    async fn take_scan(&self, caller: &Caller, given: &ScanGiven) -> Result<Option<Scan>, ServiceError> {
+    pub(super) async fn take_scan(&self, caller: &Caller, given: &ScanGiven) -> Result<Option<Scan>, ServiceError> {
         let scan = match given {
             ScanGiven::Frames(frames) => Some(self.scan_frames(caller, frames.clone()).await?.scan),
             ScanGiven::Id(id) => {
@@ -367,7 +351,7 @@ impl Desk {
     }
 
     /// The order that is meant, and whether what was shown fits it.
-    async fn match_order(
+    pub(super) async fn match_order(
         &self,
         caller: &Caller,
         request: &RefundRequest,
@@ -413,48 +397,6 @@ impl Desk {
                 self.find_order(&caller.merchant_id, code, number.as_str()).await
             }
             other => other,
-        }
-    }
-
-    /// What would happen, without anything happening (contract §3): the same checks, no PIN, no reservation. A refusal
-    /// that concerns an order comes back as the second part.
-    /// # Errors
-    /// A [`Refusal`] where there is no order to preview.
-    pub async fn preview_refund(
-        &self,
-        caller: &Caller,
-        request: &RefundRequest,
-    ) -> Result<(Preview, Option<Refusal>), ServiceError> {
-        let scan = match &request.scan {
-            ScanGiven::None => None, // a terminal may look before it scans
-            given => self.take_scan(caller, given).await?,
-        };
-        let Found { order, .. } = self.match_order(caller, request, scan).await?;
-        let wish = Wish { amount: request.amount, expected_refundable: request.expected_refundable };
-        let zero = Money::zero(order.amount.currency());
-        match self.decide(order.clone(), &wish).await {
-            Ok((order, decision)) => {
-                let preview = Preview {
-                    decision: "allowed",
-                    order: self.order_view(&order),
-                    amount: decision.amount.into(),
-                    fee: decision.fee.into(),
-                    refundable_after: decision.refundable_after.into(),
-                };
-                Ok((preview, None))
-            }
-            Err(ServiceError::Refused(refusal)) if refusal.is_decision() => {
-                let order = self.ledger.order(order.id).await?;
-                let preview = Preview {
-                    decision: "refused",
-                    amount: wish.amount.unwrap_or(order.refundable()).into(),
-                    fee: zero.into(),
-                    refundable_after: order.refundable().into(),
-                    order: self.order_view(&order),
-                };
-                Ok((preview, Some(refusal)))
-            }
-            Err(error) => Err(error),
         }
     }
 }

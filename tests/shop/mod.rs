@@ -8,7 +8,6 @@ mod opening;
 pub(crate) mod pen;
 pub(crate) mod pictures;
 mod program;
-pub(crate) mod receiver;
 mod redis;
 mod store;
 mod wallets;
@@ -60,6 +59,7 @@ pub(crate) struct Shop {
 
 impl Shop {
     /// A shop that opens with the usual settings.
+    #[expect(clippy::new_ret_no_self, reason = "a shop is described first and opened then")]
     pub(crate) fn new() -> Opening {
         Opening::usual()
     }
@@ -140,11 +140,6 @@ impl Shop {
             assert!(began.elapsed() < PATIENCE, "{text:?} is not logged {times} times");
             tokio::time::sleep(POLL).await;
         }
-    }
-
-    /// The folder of this shop's files.
-    pub(crate) fn dir(&self) -> &Path {
-        &self.dir
     }
 
     /// The configuration file.
