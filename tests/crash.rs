@@ -174,6 +174,33 @@ async fn killed_at_random_moments_under_load() {
     shop.close().await;
 }
 
+/// A process stalls past its lease and wakes up when another has done its work: what it learnt late changes nothing, and
+/// what it sent carried the same number (contract §4 rules 2 and 7).
+#[tokio::test]
+async fn a_process_that_was_paused_past_its_lease_changes_nothing() {
+    if !crate::shop::on_postgres() {
+        return; // SQLite has one process
+    }
+    for (wallet, kind) in
+        [(ALIPAY, "no_effect_timeout"), (WECHAT, "no_effect_timeout"), (ALIPAY, "slow"), (WECHAT, "slow")]
+    {
+        let shop = shop().order(wallet, "PAUSED-001", 1_000).open().await;
+        let stalls = shop.start_replica().await;
+        let key = fresh_key();
+        shop.sandbox().fault_with(held(wallet, "refund", kind)).await;
+        tokio::spawn(stalls.caller(&shop).refund_call(&key, &coffee("PAUSED-001")).try_send());
+        shop.sandbox().until_fired(1).await;
+        stalls.service.pause();
+        let answer = answered(&shop, &key, &coffee("PAUSED-001")).await;
+        let done = shop.until(answer.refund_id(), "succeeded").await;
+        stalls.service.go_on();
+        stalls.until_ended().await; // with what it had in hand
+        assert_eq!(shop.refund(answer.refund_id()).await, done, "{wallet} {kind}");
+        assert_eq!(shop.sandbox().paid_back(wallet, "PAUSED-001").await, (700, vec![1]), "{wallet} {kind}");
+        shop.close().await;
+    }
+}
+
 /// SIGTERM with a call under way: the caller gets an answer, and the process is gone in time.
 #[tokio::test]
 async fn asked_to_stop_it_ends_what_is_in_flight() {

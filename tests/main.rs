@@ -9,6 +9,7 @@ mod crash;
 mod idempotency;
 mod keys;
 mod notifications;
+mod random_day;
 mod refunds;
 mod refusals;
 mod shop;

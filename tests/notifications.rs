@@ -134,6 +134,18 @@ async fn without_any_notification_a_refund_is_settled_by_asking() {
     }
 }
 
+/// WeChat changes its certificate: news under the new one is believed, once the desk has fetched it.
+#[tokio::test]
+async fn news_under_a_new_certificate_is_believed() {
+    let shop = Shop::new().order(WECHAT, "NEWS-00009", 1_000).open().await;
+    shop.sandbox().rotate().await;
+    let answer = shop.merchant().refund("NEWS-00009", 700).await;
+    answer.assert(202, "processing");
+    shop.until(answer.refund_id(), "succeeded").await;
+    assert!(!shop.log().contains("a notification was refused"));
+    shop.close().await;
+}
+
 /// Genuine news of a refund that this ledger doesn't have: answered as success, so that the wallet stops, and nothing changes.
 #[tokio::test]
 async fn genuine_news_of_a_refund_that_is_not_ours_changes_nothing() {

@@ -166,17 +166,22 @@ async fn an_unsigned_refusal_is_checked_before_it_is_believed() {
     }
 }
 
-/// The refusal can't be checked at once, because the query breaks too: it is kept, and nothing is sent again until a query
-/// says that the wallet doesn't know the number (contract §4 rule 5).
+/// The refusal can't be checked at once, because the query breaks too: its money stays held until the wallet says that it
+/// doesn't know the number. Nothing was sent twice, so the refusal still answers the only send.
 #[tokio::test]
-async fn an_unsigned_refusal_waits_for_the_query_that_confirms_it() {
+async fn an_unsigned_refusal_waits_for_its_confirmation() {
     let shop = Shop::new().impatient().order(WECHAT, "UNSIGNED-2", 1_000).open().await;
     shop.sandbox().fault(WECHAT, "refund", "unsigned_error").await;
-    shop.sandbox().fault(WECHAT, "query_refund", "http_500").await;
+    shop.sandbox().fault_with(json!({ "wallet": WECHAT, "operation": "query_refund", "kind": "http_500" })).await;
     let answer = shop.merchant().refund("UNSIGNED-2", 700).await;
     answer.assert(202, "submitting");
-    let refund = shop.until(answer.refund_id(), "failed").await;
-    assert_eq!(refund["failure"]["code"].as_str().map(str::is_empty), Some(false), "{refund}");
+    shop.sandbox().until_fired(4).await;
+    assert_eq!(shop.refund(answer.refund_id()).await["state"], "submitting");
+    assert_eq!(shop.merchant().order(WECHAT, "UNSIGNED-2").await["reserved"], fen(700));
+    shop.sandbox().no_more_faults().await;
+    shop.until(answer.refund_id(), "failed").await;
+    assert_eq!(shop.merchant().order(WECHAT, "UNSIGNED-2").await["refundable"], fen(1_000));
+    assert_eq!(shop.sandbox().paid_back(WECHAT, "UNSIGNED-2").await, (0, vec![]));
     shop.close().await;
 }
 

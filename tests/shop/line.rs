@@ -1,59 +1,90 @@
-//! A line to a server that can be cut and mended: what a broken network or a stopped database looks like.
+//! A line to a server that can be cut and mended: what a broken network or a stopped database looks like. It has threads of its
+//! own: it must work while a test waits for a command to end.
 
-use std::sync::Arc;
-
-use tokio::{
-    io::copy_bidirectional,
-    net::{TcpListener, TcpStream},
-    sync::watch,
-    task::JoinHandle,
+use std::{
+    io,
+    net::{Shutdown, TcpListener, TcpStream},
+    sync::{Arc, Mutex},
+    thread,
 };
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Is {
+    Whole,
+    Cut,
+    Gone,
+}
+
+struct State {
+    is: Is,
+    /// Both ends of each connection.
+    open: Vec<TcpStream>,
+}
 
 /// The line; connections to [`Line::address`] lead to the server while it is whole.
 pub(crate) struct Line {
     pub(crate) address: String,
-    whole: Arc<watch::Sender<bool>>,
-    task: JoinHandle<()>,
+    state: Arc<Mutex<State>>,
 }
 
 impl Line {
     /// A whole line to `server` (`host:port`).
-    pub(crate) async fn to(server: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    pub(crate) fn to(server: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let (whole, server) = (Arc::new(watch::Sender::new(true)), server.to_owned());
-        let watched = Arc::clone(&whole);
-        let task = tokio::spawn(async move {
-            while let Ok((mut near, _)) = listener.accept().await {
-                let (mut state, server) = (watched.subscribe(), server.clone());
-                tokio::spawn(async move {
-                    if !*state.borrow() {
-                        return; // hung up on at once
-                    }
-                    let Ok(mut far) = TcpStream::connect(server).await else { return };
-                    tokio::select! {
-                        _ = copy_bidirectional(&mut near, &mut far) => {}
-                        _ = state.wait_for(|whole| !whole) => {}
-                    }
-                });
+        let state = Arc::new(Mutex::new(State { is: Is::Whole, open: Vec::new() }));
+        let (shared, server) = (Arc::clone(&state), server.to_owned());
+        thread::spawn(move || {
+            for near in listener.incoming().map_while(Result::ok) {
+                match shared.lock().unwrap().is {
+                    Is::Gone => return,
+                    Is::Cut => {} // hung up on at once
+                    Is::Whole => drop(connect(near, &server, &shared)),
+                }
             }
         });
-        Self { address, whole, task }
+        Self { address, state }
+    }
+
+    fn turn(&self, is: Is) {
+        let mut state = self.state.lock().unwrap();
+        state.is = is;
+        if is != Is::Whole {
+            for stream in state.open.drain(..) {
+                let _ = stream.shutdown(Shutdown::Both);
+            }
+        }
     }
 
     /// Cuts it: what is under way breaks, and nobody gets through.
     pub(crate) fn cut(&self) {
-        self.whole.send_replace(false);
+        self.turn(Is::Cut);
     }
 
     /// Mends it for whoever calls next.
     pub(crate) fn mend(&self) {
-        self.whole.send_replace(true);
+        self.turn(Is::Whole);
     }
+}
+
+fn connect(near: TcpStream, server: &str, state: &Mutex<State>) -> io::Result<()> {
+    let far = TcpStream::connect(server)?;
+    let mut state = state.lock().unwrap();
+    for (from, to) in [(&near, &far), (&far, &near)] {
+        from.set_nodelay(true)?;
+        state.open.push(from.try_clone()?);
+        let (mut from, mut to) = (from.try_clone()?, to.try_clone()?);
+        thread::spawn(move || {
+            let _ = io::copy(&mut from, &mut to); // a broken line is what this is for
+            let _ = to.shutdown(Shutdown::Write);
+        });
+    }
+    Ok(())
 }
 
 impl Drop for Line {
     fn drop(&mut self) {
-        self.task.abort();
+        self.turn(Is::Gone);
+        let _ = TcpStream::connect(&self.address); // wakes whoever listens, to see that it is over
     }
 }

@@ -4,6 +4,7 @@
 mod books;
 mod caller;
 mod line;
+mod opening;
 pub(crate) mod pen;
 pub(crate) mod pictures;
 mod program;
@@ -23,6 +24,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 pub(crate) use caller::{Answer, Call, Caller, fen, fresh_key};
+pub(crate) use opening::Opening;
 pub(crate) use program::{Program, run, scanback};
 pub(crate) use redis::RedisServer;
 pub(crate) use store::{Store, on_postgres};
@@ -32,108 +34,8 @@ pub(crate) use wallets::{ALIPAY, Sandbox, WALLETS, WECHAT};
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// How often a state is looked for.
 pub(crate) const POLL: Duration = Duration::from_millis(15);
-/// How much faster the wallets' time runs: a refund that takes WeChat a minute is paid after a tenth of a second.
-const TIME_SCALE: u32 = 600;
 /// `serve` and `demo` stop within this (contract §2).
 const STOPS_WITHIN: Duration = Duration::from_secs(10);
-
-/// How a shop shall be.
-pub(crate) struct Opening {
-    time_scale: u32,
-    orders: Vec<(&'static str, &'static str, i64)>,
-    settings: BTreeMap<String, String>,
-    alipay_settings: String,
-    second_merchant: bool,
-}
-
-impl Opening {
-    /// Orders that are paid when it opens: wallet, number, fen.
-    pub(crate) fn order(mut self, wallet: &'static str, number: &'static str, fen: i64) -> Self {
-        self.orders.push((wallet, number, fen));
-        self
-    }
-
-    /// How much faster the wallets' time runs.
-    pub(crate) fn time_scale(mut self, times: u32) -> Self {
-        self.time_scale = times;
-        self
-    }
-
-    /// A setting of the service, `section.key`.
-    pub(crate) fn setting(mut self, name: &str, value: impl ToString) -> Self {
-        self.settings.insert(variable(name), value.to_string());
-        self
-    }
-
-    /// A line of the merchant's Alipay account.
-    pub(crate) fn alipay_setting(mut self, line: &str) -> Self {
-        self.alipay_settings = format!("{line}\n");
-        self
-    }
-
-    /// A wallet call is given up after 1.5 s, a dead owner of a key after 3 s: for tests in which calls hang or die.
-    pub(crate) fn impatient(self) -> Self {
-        self.setting("wallet.timeout_ms", 1500)
-            .setting("http.answer_within_ms", 2000)
-            .setting("redis.key_lease_ms", 3000)
-    }
-
-    /// A second merchant, `other`, with accounts of its own at wallets of its own.
-    pub(crate) fn with_second_merchant(mut self) -> Self {
-        self.second_merchant = true;
-        self
-    }
-
-    /// Opens it.
-    pub(crate) async fn open(self) -> Shop {
-        let mut shop = self.prepare().await;
-        shop.start().await;
-        shop
-    }
-
-    /// Everything but the service itself.
-    pub(crate) async fn prepare(self) -> Shop {
-        let dir = std::env::temp_dir().join(format!("scanback-test-{}", Uuid::now_v7().simple()));
-        std::fs::create_dir(&dir).unwrap();
-        let mut sandboxes = vec![Sandbox::start("sandbox", &dir, self.time_scale, false).await];
-        let mut config = std::fs::read_to_string(sandboxes[0].dir.join("scanback.toml")).unwrap();
-        config.push_str(&self.alipay_settings); // the account is the last section of the file
-        if self.second_merchant {
-            let other = Sandbox::start("other-sandbox", &dir, self.time_scale, true).await;
-            let theirs = std::fs::read_to_string(other.dir.join("scanback.toml")).unwrap();
-            let (_, merchant) = theirs.split_once("[[merchant]]").unwrap();
-            config.push_str(&format!("\n[[merchant]]{}", merchant.replacen("\"demo\"", "\"other\"", 1)));
-            sandboxes.push(other);
-        }
-        let config_file = dir.join("serve.toml");
-        std::fs::write(&config_file, &config).unwrap();
-        let store = Store::make(&dir).await;
-        let mut settings = BTreeMap::from([
-            (variable("http.listen"), "127.0.0.1:0".to_owned()),
-            (variable("http.workers"), "2".to_owned()),
-            (variable("database.url"), store.url()),
-        ]);
-        settings.extend(Store::redis_url().map(|url| (variable("redis.url"), url)));
-        settings.extend(self.settings);
-        for (wallet, number, fen) in self.orders {
-            sandboxes[0].pay(wallet, number, fen).await;
-        }
-        let pepper = config.lines().find_map(|line| line.strip_prefix("pepper = ")).unwrap().trim_matches('"');
-        Shop {
-            secrets: Mutex::new(vec![pepper.to_owned()]),
-            dir,
-            config_file,
-            settings,
-            sandboxes,
-            store,
-            service: None,
-            base: String::new(),
-            http: reqwest::Client::new(),
-            tokens: Mutex::default(),
-            closed: false,
-        }
-    }
-}
 
 /// The environment variable of a setting, `section.key`.
 pub(crate) fn variable(setting: &str) -> String {
@@ -159,13 +61,7 @@ impl Shop {
     /// A shop that opens with the usual settings.
     #[expect(clippy::new_ret_no_self, reason = "a shop is described first and opened then")]
     pub(crate) fn new() -> Opening {
-        Opening {
-            time_scale: TIME_SCALE,
-            orders: Vec::new(),
-            settings: BTreeMap::new(),
-            alipay_settings: String::new(),
-            second_merchant: false,
-        }
+        Opening::usual()
     }
 
     /// `scanback` with this shop's settings in the environment.
@@ -208,7 +104,7 @@ impl Shop {
         let mut command = self.command(&["serve"]);
         command.env(variable("http.listen"), "127.0.0.1:0");
         let (service, base) = Program::start("replica", command, &self.dir, "listening on ").await;
-        Replica { _service: service, base }
+        Replica { service, base }
     }
 
     /// Kills the service as a power cut would (SIGKILL).
@@ -339,7 +235,7 @@ impl Shop {
             if now == state {
                 return refund;
             }
-            let is_over = matches!(now.as_str(), "succeeded" | "failed") && !(now == "failed" && state == "succeeded");
+            let is_over = matches!(now.as_str(), "succeeded" | "failed");
             assert!(!is_over && began.elapsed() < PATIENCE, "not {state} but {refund:#}");
             tokio::time::sleep(POLL).await;
         }
@@ -420,11 +316,16 @@ impl Shop {
 
 /// One more service of a shop, as long as it is kept.
 pub(crate) struct Replica {
-    _service: Program,
+    pub(crate) service: Program,
     base: String,
 }
 
 impl Replica {
+    /// Asks it to stop, and waits until it has ended what it had in hand.
+    pub(crate) async fn until_ended(mut self) {
+        assert!(self.service.stop(STOPS_WITHIN).await.success());
+    }
+
     /// The merchant's own system, calling this one.
     pub(crate) fn caller(&self, shop: &Shop) -> Caller {
         Caller { base: self.base.clone(), ..shop.merchant() }

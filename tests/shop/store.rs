@@ -66,7 +66,7 @@ impl Store {
         let mut connection = PgConnection::connect(&server).await.unwrap();
         sqlx::raw_sql(AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut connection).await.unwrap();
         let (_, address) = server.split_once('@').unwrap();
-        let line = Line::to(address.split_once('/').unwrap().0).await;
+        let line = Line::to(address.split_once('/').unwrap().0);
         Self::Postgres { server, name, line }
     }
 

@@ -173,6 +173,11 @@ impl Sandbox {
         self.control(self.http.post(path).json(&json!({ "status": status }))).await;
     }
 
+    /// WeChat Pay takes a new platform certificate; the old one stays valid for a while.
+    pub(crate) async fn rotate(&self) {
+        self.control(self.http.post(self.at("rotate"))).await;
+    }
+
     /// What the terminal's camera sees: `payment_code` or `bill_code`.
     pub(crate) async fn frame(&self, wallet: &str, number: &str, show: &str, symbology: &str, format: &str) -> Vec<u8> {
         let query = [
