@@ -249,7 +249,7 @@ fn the_program_explains_itself() {
         let help = printed(run(scanback().args([command, "--help"]), ""));
         assert!(help.contains(&format!("Usage: scanback {command}")), "{help}");
     }
-    for wrong in [&["refund"][..], &[], &["serve"], &["serve", "--confg", "x"], &["token"], &["token", "create"]] {
+    for wrong in [&["refund"][..], &[], &["serve"], &["serve", "--settings", "x"], &["token"], &["token", "create"]] {
         let error = complained(run(scanback().args(wrong), ""));
         assert!(error.contains("Usage: scanback"), "{wrong:?}: {error}");
     }
