@@ -26,8 +26,8 @@ use serde_json::{Value, json};
 const REFUNDS: usize = 600;
 const WARM_UP: usize = 100;
 const AT_ONCE: usize = 16;
-/// The wallet's minute is a tenth of a second.
-const TIME_SCALE: &str = "600";
+/// The wallet's minute is a second.
+const TIME_SCALE: &str = "60";
 /// `USER_HZ` of Linux: ticks a second in /proc/PID/stat.
 const TICKS_PER_SECOND: f64 = 100.0;
 

@@ -312,6 +312,7 @@ impl Db {
         let readers = SqlitePoolOptions::new()
             .max_connections(SQLITE_READERS)
             .acquire_timeout(ACQUIRE_TIMEOUT)
+            .test_before_acquire(false) // a file does not hang up, and the question costs as much as a read
             .connect_lazy_with(options.clone());
         let (writer, queue) = mpsc::channel(WRITE_QUEUE);
         std::thread::Builder::new()

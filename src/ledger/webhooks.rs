@@ -133,6 +133,14 @@ impl Ledger {
             .await
     }
 
+    /// Whether anybody wants to hear of anything.
+    /// # Errors
+    /// [`LedgerError`] where the database doesn't answer.
+    pub async fn has_endpoints(&self) -> Result<bool, LedgerError> {
+        let sql = "SELECT id FROM webhook_endpoints WHERE deleted_at IS NULL LIMIT 1";
+        Ok(self.db.reader().await?.row(sql, vec![]).await?.is_some())
+    }
+
     /// The endpoints of a merchant, oldest first.
     /// # Errors
     /// [`LedgerError`] where the database doesn't answer.

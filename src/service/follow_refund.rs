@@ -121,7 +121,7 @@ impl Desk {
             answers: None,
         };
         self.ledger.record(request, self.now()).await?;
-        self.deliver.notify_one();
+        self.ring_deliverer();
         Ok(())
     }
 

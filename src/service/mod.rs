@@ -13,7 +13,14 @@ mod take_notification;
 mod tokens;
 mod webhook_endpoints;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use aws_lc_rs::hmac;
 use jiff::{SignedDuration, Timestamp};
@@ -143,6 +150,8 @@ pub struct Desk {
     follow: Notify,
     /// Wakes the deliverer: the outbox has news.
     deliver: Notify,
+    /// Whether anybody has an endpoint: without one the outbox stays empty, and nobody is woken for it.
+    has_endpoints: AtomicBool,
 }
 
 impl Desk {
@@ -162,6 +171,7 @@ impl Desk {
             sending: TaskTracker::new(),
             follow: Notify::new(),
             deliver: Notify::new(),
+            has_endpoints: AtomicBool::new(true),
         })
     }
 
@@ -265,6 +275,21 @@ impl Desk {
             // Alipay notifies the payment's own address, which is not ours to name (alipay §9)
             _ => None,
         }
+    }
+
+    /// Wakes the deliverer where there may be news for somebody.
+    fn ring_deliverer(&self) {
+        if self.has_endpoints.load(Ordering::Relaxed) {
+            self.deliver.notify_one();
+        }
+    }
+
+    /// Looks whether anybody has an endpoint, here or by another replica.
+    /// # Errors
+    /// [`ServiceError::Ledger`] where the database doesn't answer.
+    pub async fn look_for_endpoints(&self) -> Result<(), ServiceError> {
+        self.has_endpoints.store(self.ledger.has_endpoints().await?, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Wakes the follower for what is due before it looks by itself.

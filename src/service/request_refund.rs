@@ -250,7 +250,7 @@ impl Desk {
         began: Timestamp,
     ) -> Result<RefundAnswer, ServiceError> {
         metrics::counter!("scanback_refunds_created_total", "wallet" => intent.refund().wallet.as_str()).increment(1);
-        self.deliver.notify_one();
+        self.ring_deliverer();
         let (refund, send) = intent.into_parts();
         let wallet = self.wallet(&refund.merchant_id, refund.wallet).cloned();
         if let (Some(send), Some(wallet)) = (send, wallet) {

@@ -53,7 +53,7 @@ impl Desk {
         let look_again_at = request.look_again_at.min(turn_opens_at);
         let recorded = self.record_patiently(request).await?;
         self.ring_follower(look_again_at);
-        self.deliver.notify_one();
+        self.ring_deliverer();
         Ok(recorded.into_refund())
     }
 

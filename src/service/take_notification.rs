@@ -87,7 +87,7 @@ impl Desk {
                     answers: None,
                 };
                 self.ledger.record(request, self.now()).await?;
-                self.deliver.notify_one();
+                self.ring_deliverer();
                 self.follow.notify_one(); // the order's turn may have come
                 Ok(())
             }

@@ -1,5 +1,7 @@
 //! Where a merchant hears of events, and the delivery of what waits in the outbox.
 
+use std::sync::atomic::Ordering;
+
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::{SignedDuration, Timestamp};
@@ -129,6 +131,7 @@ impl Desk {
             created_at: self.now(),
         };
         let view = EndpointView::from(&endpoint);
+        self.has_endpoints.store(true, Ordering::Relaxed);
         self.ledger.add_endpoint(endpoint, Actor::of(caller, None)).await?;
         Ok(NewEndpointView { endpoint: view, secret: secret.to_string() })
     }

@@ -169,6 +169,10 @@ impl Work for Delivering {
     }
 
     async fn next_due(&self) -> Result<Option<Timestamp>, LedgerError> {
+        // once a round, so at least once a second: another replica may have been told of an endpoint
+        if let Err(error) = self.0.look_for_endpoints().await {
+            tracing::warn!(%error, "endpoints could not be looked for");
+        }
         Ok(None)
     }
 
