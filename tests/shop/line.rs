@@ -36,7 +36,8 @@ impl Line {
         let (shared, server) = (Arc::clone(&state), server.to_owned());
         thread::spawn(move || {
             for near in listener.incoming().map_while(Result::ok) {
-                match shared.lock().unwrap().is {
+                let is = shared.lock().unwrap().is;
+                match is {
                     Is::Gone => return,
                     Is::Cut => {} // hung up on at once
                     Is::Whole => drop(connect(near, &server, &shared)),
