@@ -3,6 +3,7 @@
 
 mod merchants;
 mod raw;
+mod source;
 
 use std::{
     net::SocketAddr,

@@ -182,6 +182,16 @@ pub(super) struct Wechat {
     #[serde(default)]
     pub(super) platform_public_key_id: Option<String>,
     pub(super) apiv3_key: SecretString,
+    #[serde(default)]
+    pub(super) sub_mchid: Option<String>,
+    #[serde(default)]
+    pub(super) sub_appid: Option<String>,
+    #[serde(default)]
+    pub(super) funds_account: Option<String>,
+    #[serde(default)]
+    pub(super) apiv2_key: Option<SecretString>,
+    #[serde(default)]
+    pub(super) apiv2_sign_type: Option<String>,
 }
 
 fn wechat_host() -> String {
@@ -207,6 +217,12 @@ pub(super) struct Alipay {
     pub(super) alipay_root_cert_file: Option<String>,
     #[serde(default, deserialize_with = "whole_if_any")]
     pub(super) refund_window_days: Option<u32>,
+    #[serde(default)]
+    pub(super) aes_key: Option<SecretString>,
+    #[serde(default)]
+    pub(super) payer_lookup: Option<String>,
+    #[serde(default)]
+    pub(super) forward_to: Option<String>,
 }
 
 fn alipay_gateway() -> String {

@@ -114,6 +114,7 @@ pub(super) fn call(refund: &Refund, order: &Order) -> RefundCall {
         total: order.amount,
         reason: refund.reason_text.clone(),
         notify_url: refund.notify_url.clone(),
+        goods: Vec::new(), // refunds don't name goods yet
     }
 }
 

@@ -4,6 +4,7 @@ mod check_operator;
 mod error;
 mod find_order;
 mod follow_refund;
+mod forward_notification;
 mod preview_refund;
 mod register_order;
 mod request_refund;
@@ -30,6 +31,7 @@ use tokio_util::task::TaskTracker;
 
 pub use check_operator::{Pin, PinError, hash_pin};
 pub use error::ServiceError;
+pub use forward_notification::Forwards;
 pub use preview_refund::Preview;
 pub use register_order::Registered;
 pub use request_refund::{RefundAnswer, RefundRequest, ScanGiven};
@@ -83,6 +85,8 @@ pub struct DeskParts {
     pub scans: ScanPool,
     /// The wallets of each merchant.
     pub wallets: BTreeMap<(MerchantId, WalletKind), Arc<dyn Wallet>>,
+    /// Passes Alipay's notifications on.
+    pub forwards: Forwards,
     /// Sends webhooks.
     pub webhooks: WebhookClient,
     /// Tells the time.
@@ -139,6 +143,7 @@ pub struct Desk {
     keys: Keys,
     scans: ScanPool,
     wallets: BTreeMap<(MerchantId, WalletKind), Arc<dyn Wallet>>,
+    forwards: Forwards,
     webhooks: WebhookClient,
     clock: Arc<dyn Clock>,
     pepper: Pepper,
@@ -163,6 +168,7 @@ impl Desk {
             keys: parts.keys,
             scans: parts.scans,
             wallets: parts.wallets,
+            forwards: parts.forwards,
             webhooks: parts.webhooks,
             clock: parts.clock,
             pepper: parts.pepper,

@@ -46,6 +46,11 @@ impl Desk {
             tracing::error!(wallet = %kind, %error, "a notification could not be recorded; the wallet sends it again");
             return Ok(wallet.acknowledge(false));
         }
+        if kind == WalletKind::Alipay && !self.forwards.pass_on(merchant, headers, body).await {
+            counted("not_forwarded");
+            tracing::warn!(merchant.id = %merchant, "alipay.forward_to did not take a notification; Alipay sends it again");
+            return Ok(wallet.acknowledge(false));
+        }
         counted("taken");
         Ok(wallet.acknowledge(true))
     }
@@ -95,6 +100,16 @@ impl Desk {
                 let Some(request_no) = request_no else { return Ok(()) };
                 match self.ledger.refund_by_request_no(merchant, wallet.kind(), &request_no).await? {
                     Some((refund, _)) => self.look_soon(&refund).await,
+                    None => Ok(()),
+                }
+            }
+            Notification::Bounced { request_no, .. } => {
+                // the payer has the money in the wallet's balance; nothing is sent for it (contract §4 rule 6)
+                match self.ledger.refund_by_request_no(merchant, wallet.kind(), &request_no).await? {
+                    Some((refund, _)) => {
+                        tracing::warn!(refund.id = %refund.refund_id, "a bank sent a paid refund back");
+                        self.look_soon(&refund).await
+                    }
                     None => Ok(()),
                 }
             }

@@ -7,6 +7,7 @@ use scanback_wallet::{
 use serde::Deserialize;
 
 use crate::{
+    account::{Account, Named},
     keys::{ApiV3Key, Sealed},
     refund,
 };
@@ -22,7 +23,12 @@ struct Envelope {
 /// What was sealed. The amounts are fen of CNY: no currency is named.
 #[derive(Deserialize)]
 struct RefundNews {
-    mchid: String,
+    #[serde(default)]
+    mchid: Option<String>,
+    #[serde(default)]
+    sp_mchid: Option<String>,
+    #[serde(default)]
+    sub_mchid: Option<String>,
     out_trade_no: OrderNo,
     out_refund_no: WalletRequestNo,
     transaction_id: TransactionId,
@@ -41,7 +47,7 @@ struct Amount {
 
 /// Reads a notification whose signature and time were found good. Numbers and amount are the wallet's: whoever takes the
 /// record compares them with the ledger.
-pub(crate) fn read(mchid: &str, key: &ApiV3Key, body: &[u8]) -> Result<Notification, NotGenuine> {
+pub(crate) fn read(account: &Account, key: &ApiV3Key, body: &[u8]) -> Result<Notification, NotGenuine> {
     let unreadable = |what: &str| NotGenuine::Unreadable(what.to_owned());
     let Envelope { id: event_id, event_type, resource } =
         serde_json::from_slice(body).map_err(|_| unreadable("it is no notification"))?;
@@ -51,7 +57,12 @@ pub(crate) fn read(mchid: &str, key: &ApiV3Key, body: &[u8]) -> Result<Notificat
     let sealed = resource.ok_or_else(|| unreadable("it has no resource"))?;
     let text = key.open(&sealed).map_err(unreadable)?;
     let news: RefundNews = serde_json::from_slice(&text).map_err(|_| unreadable("its content is no refund"))?;
-    if news.mchid != mchid {
+    let named = Named {
+        mchid: news.mchid.as_deref(),
+        sp_mchid: news.sp_mchid.as_deref(),
+        sub_mchid: news.sub_mchid.as_deref(),
+    };
+    if !account.is_named(named) {
         return Err(NotGenuine::OtherAccount);
     }
     let record = RefundRecord {
@@ -103,7 +114,8 @@ mod tests {
     }
 
     fn read_as(mchid: &str, body: &[u8]) -> Result<Notification, NotGenuine> {
-        read(mchid, &ApiV3Key::from_text(&secret()).unwrap(), body)
+        let account = Account { mchid: mchid.to_owned(), ..fixtures::account() };
+        read(&account, &ApiV3Key::from_text(&secret()).unwrap(), body)
     }
 
     /// The first vector, its plaintext changed and sealed anew.
