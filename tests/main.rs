@@ -6,6 +6,7 @@ mod bad_input;
 mod ceiling;
 mod commands;
 mod crash;
+mod elsewhere;
 mod idempotency;
 mod keys;
 mod notifications;

@@ -6,6 +6,7 @@
 mod audit;
 mod db;
 mod error;
+mod external;
 mod idempotency;
 mod jobs;
 mod operators;
@@ -28,7 +29,7 @@ pub use idempotency::KeptAnswer;
 pub use jobs::Job;
 pub use operators::Operator;
 pub use orders::{Kept, NewOrder, OrderFilter, WalletFacts};
-pub use records::{News, RecordRequest, Recorded};
+pub use records::{News, Patience, RecordRequest, Recorded};
 pub use refund_queries::{OrderFacts, RefundFilter};
 pub use refunds::{CommittedIntent, KeyOfRequest, NewRefund, Opened, first_answer};
 pub use scans::{Scan, ScanSubject};
@@ -49,6 +50,8 @@ pub struct Page<T> {
 #[derive(Clone, Debug)]
 pub struct Ledger {
     db: db::Db,
+    /// This process among those that share the ledger; never 0.
+    process: i64,
 }
 
 impl Ledger {
@@ -56,7 +59,9 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Unavailable`] where the file can't be opened or the address can't be read.
     pub async fn open(url: &str, max_connections: u32) -> Result<Self, LedgerError> {
-        Ok(Self { db: db::Db::open(url, max_connections).await? })
+        let random = Uuid::now_v7().as_u64_pair().1 >> 2; // behind the two bits that say the variant
+        let process = i64::try_from(random).unwrap_or(1).max(1);
+        Ok(Self { db: db::Db::open(url, max_connections).await?, process })
     }
 
     /// Brings the schema up to this program's. Harmless to repeat.

@@ -23,7 +23,7 @@ impl Desk {
         let Ok(id) = RefundId::parse(&job.key) else {
             return Ok(self.ledger.end_follow_up(&job.key).await?);
         };
-        let Some((refund, call)) = self.ledger.refund_with_call(id).await? else {
+        let Some((refund, call, paid_at)) = self.ledger.refund_with_call(id).await? else {
             return Ok(self.ledger.end_follow_up(&job.key).await?);
         };
         let Some(wallet) = self.wallet(&refund.merchant_id, refund.wallet).cloned() else {
@@ -40,20 +40,24 @@ impl Desk {
                     return Ok(self.ledger.postpone_follow_up(&job.key, sooner).await?);
                 }
                 match wallet.query_refund(&call).await {
-                    Asked::Found(record) => self.learn(job, &refund, &wallet, News::Record(record)).await,
+                    Asked::Found(record) => self.learn(job, &refund, paid_at, &wallet, News::Record(record)).await,
                     Asked::NotKnown => match refund.unconfirmed.clone() {
                         // the refusal of the only send was waiting for this
-                        Some(rejection) if refund.sends == 1 => self.confirm(job, &refund, &wallet, rejection).await,
+                        Some(rejection) if refund.sends == 1 => {
+                            self.confirm(job, &refund, paid_at, &wallet, rejection).await
+                        }
                         // it never fails what may have been sent: it allows sending again, same number (contract §4 rule 5)
                         _ => self.send_in_turn(job, id, &wallet).await,
                     },
-                    Asked::Unknown(doubt) => self.learn(job, &refund, &wallet, News::Nothing(Some(doubt))).await,
+                    Asked::Unknown(doubt) => {
+                        self.learn(job, &refund, paid_at, &wallet, News::Nothing(Some(doubt))).await
+                    }
                 }
             }
             RefundState::Processing | RefundState::Abnormal => match wallet.query_refund(&call).await {
-                Asked::Found(record) => self.learn(job, &refund, &wallet, News::Record(record)).await,
-                Asked::NotKnown => self.learn(job, &refund, &wallet, News::Nothing(None)).await,
-                Asked::Unknown(doubt) => self.learn(job, &refund, &wallet, News::Nothing(Some(doubt))).await,
+                Asked::Found(record) => self.learn(job, &refund, paid_at, &wallet, News::Record(record)).await,
+                Asked::NotKnown => self.learn(job, &refund, paid_at, &wallet, News::Nothing(None)).await,
+                Asked::Unknown(doubt) => self.learn(job, &refund, paid_at, &wallet, News::Nothing(Some(doubt))).await,
             },
             RefundState::AwaitingApproval
             | RefundState::Succeeded
@@ -69,6 +73,7 @@ impl Desk {
         &self,
         job: &Job,
         refund: &Refund,
+        paid_at: Option<Timestamp>,
         wallet: &Arc<dyn Wallet>,
         rejection: Rejection,
     ) -> Result<(), ServiceError> {
@@ -76,7 +81,7 @@ impl Desk {
         let order = self.ledger.order(refund.order_id).await?;
         let evidence = Evidence { sends: refund.sends, absent: Some(true), pace_kept: !order.refunded_elsewhere };
         let news = judged(SoleRefusal::judge(&rejection, evidence), rejection);
-        self.write_down(job, refund, wallet, news, Some(refund.fence)).await
+        self.write_down(job, refund, paid_at, wallet, news, Some(refund.fence)).await
     }
 
     async fn send_in_turn(&self, job: &Job, id: RefundId, wallet: &Arc<dyn Wallet>) -> Result<(), ServiceError> {
@@ -97,16 +102,18 @@ impl Desk {
         &self,
         job: &Job,
         refund: &Refund,
+        paid_at: Option<Timestamp>,
         wallet: &Arc<dyn Wallet>,
         news: News,
     ) -> Result<(), ServiceError> {
-        self.write_down(job, refund, wallet, news, None).await
+        self.write_down(job, refund, paid_at, wallet, news, None).await
     }
 
     async fn write_down(
         &self,
         job: &Job,
         refund: &Refund,
+        paid_at: Option<Timestamp>,
         wallet: &Arc<dyn Wallet>,
         news: News,
         fence: Option<i64>,
@@ -118,6 +125,7 @@ impl Desk {
             by: Actor::Wallet,
             fence,
             pace: self.pace(&wallet.capabilities()),
+            patience: self.patience(wallet, paid_at),
             answers: None,
         };
         self.ledger.record(request, self.now()).await?;

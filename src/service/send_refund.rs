@@ -13,17 +13,21 @@ use crate::{
         idempotency::IdempotencyKey,
         refund::{Evidence, Failure, Judgement, Refund, SoleRefusal},
     },
-    ledger::{ClaimedSend, LedgerError, News, RecordRequest, Recorded},
+    ledger::{ClaimedSend, LedgerError, News, Patience, RecordRequest, Recorded},
 };
 
 /// Waits between looks at a refund of unknown outcome, after the first; the last one repeats. The wallet's own time.
-const UNKNOWN_LADDER_S: [u64; 7] = [2, 5, 10, 30, 60, 300, 1800];
-/// Waits between looks at a refund that the wallet works on (wechat-pay §10); the last one repeats.
-const PENDING_LADDER_S: [u64; 10] = [60, 60, 60, 60, 60, 300, 600, 1200, 1800, 3600];
+/// Seconds, then minutes, hours, and a day.
+const UNKNOWN_LADDER_S: [u64; 12] = [2, 5, 10, 30, 60, 300, 1800, 3600, 7200, 14_400, 43_200, 86_400];
+/// Waits between looks at a refund that the wallet works on: the wallet's advice (wechat-pay §10), then hours, because a card
+/// takes days; the last one repeats.
+const PENDING_LADDER_S: [u64; 14] = [60, 60, 60, 60, 60, 300, 600, 1200, 1800, 3600, 3600, 7200, 14_400, 21_600];
 /// Waits before a refund is sent again that the merchant's balance could not pay; the last one repeats.
 const BALANCE_LADDER_S: [u64; 4] = [60, 300, 600, 1800];
 /// Waits between tries to write an outcome down, in milliseconds: a database that fails over is back in seconds.
 const RECORD_WAITS_MS: [u64; 6] = [50, 200, 500, 1000, 2000, 3000];
+/// After this long without an answer a person is told. The wallet's own time.
+const UNKNOWN_TOO_LONG: std::time::Duration = std::time::Duration::from_secs(3600);
 /// Never sooner than this after the last look, whatever the time scale.
 const SHORTEST_WAIT: SignedDuration = SignedDuration::from_millis(200);
 
@@ -47,6 +51,7 @@ impl Desk {
             by: Actor::Wallet,
             fence: Some(send.fence()),
             pace: self.pace(&wallet.capabilities()),
+            patience: self.patience(wallet, None),
             answers,
         };
         let turn_opens_at = self.now().checked_add(request.pace.between).unwrap_or(Timestamp::MAX);
@@ -95,6 +100,15 @@ impl Desk {
         }
     }
 
+    /// When a person is told of a refund that stays unknown.
+    pub(super) fn patience(&self, wallet: &Arc<dyn Wallet>, paid_at: Option<Timestamp>) -> Patience {
+        let window = SignedDuration::from_hours(24 * i64::from(wallet.capabilities().refund_window_days));
+        Patience {
+            unknown_for: self.scaled(UNKNOWN_TOO_LONG),
+            window_ends: paid_at.and_then(|paid_at| paid_at.checked_add(window).ok()),
+        }
+    }
+
     /// When to look after a refund again, by what was learnt and how often it was looked after.
     pub(super) fn look_again(&self, wallet: &Arc<dyn Wallet>, news: &News, attempts: u32) -> Timestamp {
         let capabilities = wallet.capabilities();
@@ -113,7 +127,7 @@ impl Desk {
             News::Nothing(_) | News::Unconfirmed(..) => {
                 rung(&UNKNOWN_LADDER_S).max(self.scaled(capabilities.ask_after))
             }
-            News::Refused(..) => SignedDuration::ZERO,
+            News::Refused(..) | News::Bounced => SignedDuration::ZERO,
         };
         self.now().checked_add(wait.max(SHORTEST_WAIT)).unwrap_or(Timestamp::MAX)
     }

@@ -54,9 +54,20 @@ fn sign(key_file: &Path, message: &[u8]) -> String {
 
 /// WeChat Pay's news of a refund (wechat-pay §15), signed at `at`. `refund` has the fields of our refund.
 pub(crate) fn wechat_news(sandbox: &Sandbox, refund: &Value, status: &str, at: Timestamp) -> Notification {
+    wechat_news_with(sandbox, refund, status, at, |_| ())
+}
+
+/// The same; `change` may change what is sealed in it.
+pub(crate) fn wechat_news_with(
+    sandbox: &Sandbox,
+    refund: &Value,
+    status: &str,
+    at: Timestamp,
+    change: impl FnOnce(&mut Value),
+) -> Notification {
     let params = sandbox.params(WECHAT);
     let amount = &refund["amount"]["value"];
-    let plain = json!({
+    let mut plain = json!({
         "mchid": params["mchid"],
         "out_trade_no": refund["order_no"],
         "transaction_id": "4200000000202611220000000001",
@@ -67,6 +78,7 @@ pub(crate) fn wechat_news(sandbox: &Sandbox, refund: &Value, status: &str, at: T
         "user_received_account": "支付用户零钱",
         "amount": { "total": amount, "refund": amount, "payer_total": amount, "payer_refund": amount },
     });
+    change(&mut plain);
     let key = UnboundKey::new(&AES_256_GCM, params["apiv3_key"].as_str().unwrap().as_bytes()).unwrap();
     let nonce = "0123456789ab";
     let mut sealed = plain.to_string().into_bytes();

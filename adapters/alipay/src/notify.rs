@@ -1,7 +1,7 @@
 //! Asynchronous notifications (异步通知) and the deposit-back message: signed forms (alipay §14, §15).
 
 use percent_encoding::percent_decode;
-use scanback_wallet::{EventId, NotGenuine, Notification, OrderNo, WalletRequestNo};
+use scanback_wallet::{EventId, Money, NotGenuine, Notification, OrderNo, WalletRequestNo};
 use serde::Deserialize;
 
 use crate::settings::Settings;
@@ -38,11 +38,13 @@ pub(crate) fn open(settings: &Settings, body: &[u8]) -> Result<Notification, Not
                 let order_no = OrderNo::parse(&out_trade_no).map_err(|_| unreadable("no out_trade_no"))?;
                 Ok(Notification::Bounced { event_id, order_no, request_no })
             }
-            _ => hint(event_id, Some(&out_trade_no), out_request_no.as_deref()),
+            _ => hint(event_id, Some(&out_trade_no), out_request_no.as_deref(), (None, None)),
         };
     }
     if form.text("refund_fee").is_some() || form.text("gmt_refund").is_some() {
-        return hint(event_id, form.text("out_trade_no"), form.text("out_biz_no"));
+        let yuan = |name| form.text(name).and_then(|yuan| Money::parse_yuan(yuan).ok());
+        let sums = (yuan("total_amount"), yuan("refund_fee"));
+        return hint(event_id, form.text("out_trade_no"), form.text("out_biz_no"), sums);
     }
     Ok(Notification::Other { event_id })
 }
@@ -62,13 +64,21 @@ pub(crate) fn other_certificate(settings: &Settings, body: &[u8]) -> Option<Stri
     settings.verifying.key_for(Some(named)).is_none().then(|| named.to_owned())
 }
 
-/// A number of the refund that has no form that ours could have is left out: the order is asked anyway.
-fn hint(event_id: EventId, order_no: Option<&str>, request_no: Option<&str>) -> Result<Notification, NotGenuine> {
+/// A number of the refund that has no form that ours could have is left out: the order is asked anyway. `sums` are what was
+/// paid and what the trade has refunded so far.
+fn hint(
+    event_id: EventId,
+    order_no: Option<&str>,
+    request_no: Option<&str>,
+    sums: (Option<Money>, Option<Money>),
+) -> Result<Notification, NotGenuine> {
     let order_no = order_no.and_then(|text| OrderNo::parse(text).ok()).ok_or_else(|| unreadable("no out_trade_no"))?;
     Ok(Notification::Hint {
         event_id,
         order_no,
         request_no: request_no.and_then(|text| WalletRequestNo::parse(text).ok()),
+        total: sums.0,
+        refunded: sums.1,
     })
 }
 
