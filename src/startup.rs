@@ -19,7 +19,7 @@ use crate::{
     config::{MerchantAccounts, Settings},
     http::{self, HttpParts},
     keys::{Keys, KeysError},
-    ledger::{Ledger, LedgerError},
+    ledger::{Ledger, LedgerClock, LedgerError},
     scan::ScanPool,
     service::{Desk, DeskParts, DeskSettings, Forwards, Pepper},
     webhook::client::{Timeouts, WebhookClient},
@@ -136,9 +136,11 @@ impl Service {
             Some(url) => Keys::connect(url.expose_secret(), settings.key_lease, settings.key_ttl).await?,
             None => Keys::disabled(),
         };
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        // what is signed goes by this machine's clock, paces and leases by the one that all processes share
+        let (machine, clock): (Arc<dyn Clock>, _) = (Arc::new(SystemClock), Arc::new(LedgerClock::default()));
+        clock.set_by(&ledger).await?;
         let forwards = forwards(&settings)?;
-        let (wallets, refreshed) = wallets(&mut settings, &clock)?;
+        let (wallets, refreshed) = wallets(&mut settings, &machine)?;
         if !ledger.is_shared() {
             // the only process on this ledger: whoever held a lease is dead
             ledger.take_over_leases(clock.now()).await?;
@@ -151,7 +153,7 @@ impl Service {
             wallets,
             forwards,
             webhooks: WebhookClient::new(settings.private_webhooks, Timeouts::default())?,
-            clock,
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
             pepper: Pepper::new(settings.pepper.expose_secret().as_bytes()),
         };
         let desk = Desk::new(
@@ -187,7 +189,7 @@ impl Service {
         }
         Ok(Self {
             address,
-            workers: Workers::start(&desk),
+            workers: Workers::start(&desk, clock),
             desk,
             server: server.handle(),
             running: tokio::spawn(server),

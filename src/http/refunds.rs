@@ -320,6 +320,7 @@ pub(super) async fn read(desk: Data<Desk>, request: HttpRequest, id: Path<String
     let caller = auth::caller(&desk, &request, auth::READERS).await?;
     let id = RefundId::parse(&id).map_err(|_| Refusal::RefundNotFound)?;
     let refund = desk.ledger().refund(caller.sees(), id).await?.ok_or(Refusal::RefundNotFound)?;
+    desk.look_early(&refund).await;
     Ok(HttpResponse::Ok().json(RefundView::from(&refund)))
 }
 

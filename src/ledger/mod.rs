@@ -4,6 +4,7 @@
 //! no transaction is open while we talk to the outside (contract §4 rule 3).
 
 mod audit;
+mod clock;
 mod db;
 mod error;
 mod external;
@@ -11,6 +12,7 @@ mod idempotency;
 mod jobs;
 mod operators;
 mod orders;
+mod presence;
 mod records;
 mod refund_queries;
 mod refunds;
@@ -24,11 +26,13 @@ use std::{fmt, str::FromStr};
 use jiff::Timestamp;
 use uuid::Uuid;
 
+pub use clock::{CLOCK_LIMIT, LedgerClock};
 pub use error::LedgerError;
 pub use idempotency::KeptAnswer;
 pub use jobs::Job;
 pub use operators::Operator;
 pub use orders::{Kept, NewOrder, OrderFilter, WalletFacts};
+pub use presence::Presence;
 pub use records::{News, Patience, RecordRequest, Recorded};
 pub use refund_queries::{OrderFacts, RefundFilter};
 pub use refunds::{CommittedIntent, KeyOfRequest, NewRefund, Opened, first_answer};

@@ -67,6 +67,23 @@ impl Desk {
         }
     }
 
+    /// A person looks at a refund that is open: the follower looks at it too, now, unless one looked a moment ago. What waits
+    /// for a pace or for balance waits on.
+    pub async fn look_early(&self, refund: &Refund) {
+        let waits =
+            refund.not_before.is_some_and(|at| at > self.now()) || refund.state == RefundState::AwaitingApproval;
+        if refund.state.is_final() || waits {
+            return;
+        }
+        let gap = self.scaled(EARLY_LOOK_GAP).max(SHORTEST_LOOK_GAP);
+        match self.ledger.hasten_for_person(refund.refund_id, gap, self.now()).await {
+            Ok(true) => self.follow.notify_one(),
+            Ok(false) => {}
+            // the read itself went well, and the ladder goes on
+            Err(error) => tracing::warn!(%error, "a refund could not be looked at early"),
+        }
+    }
+
     /// Judges a kept refusal now that the wallet says it doesn't know the number. Under the send's own fence: should
     /// another process send again meanwhile, this is not written.
     async fn confirm(
@@ -137,6 +154,11 @@ impl Desk {
         self.now().checked_add(LOOK_SOON).unwrap_or(Timestamp::MAX)
     }
 }
+
+/// Between two looks that people ask for at one refund, the wallet's own time.
+const EARLY_LOOK_GAP: std::time::Duration = std::time::Duration::from_secs(10);
+/// And never more often than this.
+const SHORTEST_LOOK_GAP: SignedDuration = SignedDuration::from_secs(1);
 
 /// When to look again at a refund that nothing can be done for at this moment.
 const LOOK_SOON: SignedDuration = SignedDuration::from_secs(2);

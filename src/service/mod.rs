@@ -155,6 +155,8 @@ pub struct Desk {
     follow: Notify,
     /// Wakes the deliverer: the outbox has news.
     deliver: Notify,
+    /// Whether this machine's clock is off by more than the wallets bear.
+    clock_off: AtomicBool,
     /// Whether anybody has an endpoint: without one the outbox stays empty, and nobody is woken for it.
     has_endpoints: AtomicBool,
 }
@@ -177,6 +179,7 @@ impl Desk {
             sending: TaskTracker::new(),
             follow: Notify::new(),
             deliver: Notify::new(),
+            clock_off: AtomicBool::new(false),
             has_endpoints: AtomicBool::new(true),
         })
     }
@@ -216,6 +219,22 @@ impl Desk {
     #[must_use]
     pub const fn pepper(&self) -> &Pepper {
         &self.pepper
+    }
+
+    /// How far this machine's clock is ahead of each wallet's, where one has told.
+    pub fn wallet_skews(&self) -> impl Iterator<Item = (&'static str, SignedDuration)> {
+        self.wallets.values().filter_map(|wallet| Some((wallet.kind().as_str(), wallet.clock_skew()?)))
+    }
+
+    /// Says whether this machine's clock is off.
+    pub fn clock_is_off(&self, off: bool) {
+        self.clock_off.store(off, Ordering::Relaxed);
+    }
+
+    /// Whether this machine's clock is right, as far as anybody told.
+    #[must_use]
+    pub fn clock_is_right(&self) -> bool {
+        !self.clock_off.load(Ordering::Relaxed)
     }
 
     /// Told when a job was put in.
