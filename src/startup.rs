@@ -167,6 +167,9 @@ impl Service {
                 public_url: settings.public_url.unwrap_or_else(|| format!("http://{address}")),
                 private_webhooks: settings.private_webhooks,
                 max_frame_bytes,
+                wechat_gate: settings.wechat_gate,
+                alipay_gate: settings.alipay_gate,
+                refunds_at_once: settings.refunds_at_once,
             },
         );
         let parts = HttpParts {

@@ -5,7 +5,11 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use scanback_wallet::{Asked, RefundId, Rejection, Wallet};
 
-use super::{Desk, ServiceError, send_refund::judged};
+use super::{
+    Desk, ServiceError,
+    gate::{Gate, Lane, Shut},
+    send_refund::{judged, question},
+};
 use crate::{
     domain::{
         actor::Actor,
@@ -31,15 +35,22 @@ impl Desk {
             tracing::error!(refund.id = %id, wallet = %refund.wallet, "no account is configured for a refund that is open");
             return Ok(self.ledger.postpone_follow_up(&job.key, self.soon()).await?);
         };
+        let Some(gate) = self.gate(&refund.merchant_id, refund.wallet).cloned() else {
+            return Ok(self.ledger.postpone_follow_up(&job.key, self.soon()).await?);
+        };
         match refund.state {
             RefundState::Submitting if refund.sends == 0 || refund.not_before.is_some() => {
-                self.send_in_turn(job, id, &wallet).await
+                self.send_in_turn(job, id, &wallet, &gate).await
             }
             RefundState::Submitting => {
                 if let Some(sooner) = too_soon_to_ask(self, &refund, &wallet) {
                     return Ok(self.ledger.postpone_follow_up(&job.key, sooner).await?);
                 }
-                match wallet.query_refund(&call).await {
+                let pass = gate.enter_to_follow(Lane::LookUps).await;
+                if let Err(shut) = pass {
+                    return self.come_back(job, shut).await;
+                }
+                match question(&wallet, pass, &call).await {
                     Asked::Found(record) => self.learn(job, &refund, paid_at, &wallet, News::Record(record)).await,
                     Asked::NotKnown => match refund.unconfirmed.clone() {
                         // the refusal of the only send was waiting for this
@@ -47,18 +58,25 @@ impl Desk {
                             self.confirm(job, &refund, paid_at, &wallet, rejection).await
                         }
                         // it never fails what may have been sent: it allows sending again, same number (contract §4 rule 5)
-                        _ => self.send_in_turn(job, id, &wallet).await,
+                        _ => self.send_in_turn(job, id, &wallet, &gate).await,
                     },
                     Asked::Unknown(doubt) => {
                         self.learn(job, &refund, paid_at, &wallet, News::Nothing(Some(doubt))).await
                     }
                 }
             }
-            RefundState::Processing | RefundState::Abnormal => match wallet.query_refund(&call).await {
-                Asked::Found(record) => self.learn(job, &refund, paid_at, &wallet, News::Record(record)).await,
-                Asked::NotKnown => self.learn(job, &refund, paid_at, &wallet, News::Nothing(None)).await,
-                Asked::Unknown(doubt) => self.learn(job, &refund, paid_at, &wallet, News::Nothing(Some(doubt))).await,
-            },
+            RefundState::Processing | RefundState::Abnormal => {
+                let pass = gate.enter_to_follow(Lane::LookUps).await;
+                if let Err(shut) = pass {
+                    return self.come_back(job, shut).await;
+                }
+                let news = match question(&wallet, pass, &call).await {
+                    Asked::Found(record) => News::Record(record),
+                    Asked::NotKnown => News::Nothing(None),
+                    Asked::Unknown(doubt) => News::Nothing(Some(doubt)),
+                };
+                self.learn(job, &refund, paid_at, &wallet, news).await
+            }
             RefundState::AwaitingApproval
             | RefundState::Succeeded
             | RefundState::Failed
@@ -101,11 +119,29 @@ impl Desk {
         self.write_down(job, refund, paid_at, wallet, news, Some(refund.fence)).await
     }
 
-    async fn send_in_turn(&self, job: &Job, id: RefundId, wallet: &Arc<dyn Wallet>) -> Result<(), ServiceError> {
+    /// The gate is shut: no look was made, and none counts.
+    async fn come_back(&self, job: &Job, shut: Shut) -> Result<(), ServiceError> {
+        let wait = SignedDuration::try_from(shut.retry_in()).unwrap_or(LOOK_SOON);
+        let at = self.now().checked_add(wait).unwrap_or(Timestamp::MAX);
+        Ok(self.ledger.postpone_follow_up(&job.key, at).await?)
+    }
+
+    async fn send_in_turn(
+        &self,
+        job: &Job,
+        id: RefundId,
+        wallet: &Arc<dyn Wallet>,
+        gate: &Arc<Gate>,
+    ) -> Result<(), ServiceError> {
+        // before the send is counted: one that is turned away was not made
+        let pass = match gate.enter_to_follow(Lane::Refunds).await {
+            Ok(pass) => pass,
+            Err(shut) => return self.come_back(job, shut).await,
+        };
         let pace = self.pace(&wallet.capabilities());
         match self.ledger.claim_send(id, pace, self.now()).await? {
             SendTurn::Granted(send) => {
-                self.send_and_record(wallet, *send, job.attempts, None).await?;
+                self.send_and_record(wallet, *send, job.attempts, None, pass).await?;
                 Ok(())
             }
             SendTurn::NotBefore(at) => Ok(self.ledger.postpone_follow_up(&job.key, at).await?),

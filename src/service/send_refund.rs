@@ -4,9 +4,14 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use scanback_wallet::{Asked, Doubt, DoubtKind, Hold, HoldReason, Outcome, RecordStatus, Rejection, Wallet};
+use scanback_wallet::{
+    Asked, Doubt, DoubtKind, Hold, HoldReason, Outcome, RecordStatus, RefundCall, Rejection, Wallet,
+};
 
-use super::Desk;
+use super::{
+    Desk,
+    gate::{Gate, Heard, Lane, Pass, Shut},
+};
 use crate::{
     domain::{
         actor::Actor,
@@ -41,9 +46,12 @@ impl Desk {
         send: ClaimedSend,
         attempts: u32,
         answers: Option<IdempotencyKey>,
+        pass: Pass,
     ) -> Result<Refund, LedgerError> {
+        let gate = pass.gate();
         let outcome = wallet.refund(send.call()).await;
-        let news = self.weigh(wallet, &send, outcome).await;
+        pass.heard(Heard::of_send(&outcome), send.call().request_no.as_str());
+        let news = self.weigh(wallet, &gate, &send, outcome).await;
         let request = RecordRequest {
             refund_id: send.refund_id(),
             look_again_at: self.look_again(wallet, &news, attempts),
@@ -78,7 +86,7 @@ impl Desk {
     }
 
     /// What an answer is worth (contract §4 rules 4 and 5).
-    async fn weigh(&self, wallet: &Arc<dyn Wallet>, send: &ClaimedSend, outcome: Outcome) -> News {
+    async fn weigh(&self, wallet: &Arc<dyn Wallet>, gate: &Arc<Gate>, send: &ClaimedSend, outcome: Outcome) -> News {
         count(wallet, &outcome);
         let rejection = match outcome {
             Outcome::Done(record) | Outcome::Pending(record) => return News::Record(record),
@@ -88,14 +96,16 @@ impl Desk {
         };
         let evidence = Evidence { sends: send.sends(), absent: None, pace_kept: send.pace_kept() };
         match SoleRefusal::judge(&rejection, evidence) {
-            Judgement::AskFirst => match wallet.query_refund(send.call()).await {
-                Asked::Found(record) => News::Record(record),
-                Asked::Unknown(doubt) => News::Unconfirmed(rejection, doubt),
-                Asked::NotKnown => {
-                    let evidence = Evidence { absent: Some(true), ..evidence };
-                    judged(SoleRefusal::judge(&rejection, evidence), rejection)
+            Judgement::AskFirst => {
+                match question(wallet, gate.enter(Lane::LookUps, QUESTION_WAITS).await, send.call()).await {
+                    Asked::Found(record) => News::Record(record),
+                    Asked::Unknown(doubt) => News::Unconfirmed(rejection, doubt),
+                    Asked::NotKnown => {
+                        let evidence = Evidence { absent: Some(true), ..evidence };
+                        judged(SoleRefusal::judge(&rejection, evidence), rejection)
+                    }
                 }
-            },
+            }
             judgement => judged(judgement, rejection),
         }
     }
@@ -131,6 +141,19 @@ impl Desk {
         };
         self.now().checked_add(wait.max(SHORTEST_WAIT)).unwrap_or(Timestamp::MAX)
     }
+}
+
+/// How long the question that confirms a refusal waits for its turn.
+const QUESTION_WAITS: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Asks for a refund through the gate; turned away there, nothing is learnt.
+pub(super) async fn question(wallet: &Arc<dyn Wallet>, pass: Result<Pass, Shut>, call: &RefundCall) -> Asked {
+    let Ok(pass) = pass else {
+        return Asked::Unknown(Doubt::new(DoubtKind::RateLimited, "held back: the wallet is down, or asked too much"));
+    };
+    let asked = wallet.query_refund(call).await;
+    pass.heard(Heard::of_question(&asked), call.request_no.as_str());
+    asked
 }
 
 pub(super) fn judged(judgement: Judgement, rejection: Rejection) -> News {

@@ -138,6 +138,33 @@ pub(crate) fn alipay_news(
         ("version", "1.0".to_owned()),
     ];
     change(&mut fields);
+    signed_form(sandbox, fields)
+}
+
+/// Alipay's message that a bank sent a refund back (alipay §15): a signed form to the application gateway.
+pub(crate) fn alipay_bounce(sandbox: &Sandbox, refund: &Value) -> Notification {
+    let params = sandbox.params(ALIPAY);
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let biz = json!({
+        "trade_no": "2026112222001400000000000001", "out_trade_no": refund["order_no"],
+        "out_request_no": refund["wallet_request_no"], "dback_status": "F", "dback_amount": "7.00",
+    });
+    signed_form(
+        sandbox,
+        vec![
+            ("app_id", text(&params["app_id"])),
+            ("biz_content", biz.to_string()),
+            ("charset", "utf-8".to_owned()),
+            ("msg_method", "alipay.trade.refund.depositback.completed".to_owned()),
+            ("notify_id", Uuid::now_v7().simple().to_string()),
+            ("utc_timestamp", Timestamp::now().as_millisecond().to_string()),
+            ("version", "1.1".to_owned()),
+        ],
+    )
+}
+
+/// The fields as Alipay signs and sends them.
+fn signed_form(sandbox: &Sandbox, mut fields: Vec<(&str, String)>) -> Notification {
     fields.sort_unstable();
     let signed: Vec<String> = fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let signature = sign(&sandbox.dir.join("alipay/alipay_private_key.pem"), signed.join("&").as_bytes());
