@@ -16,18 +16,20 @@ use secrecy::ExposeSecret as _;
 use tokio::task::JoinHandle;
 
 use crate::{
-    config::Settings,
+    config::{MerchantAccounts, Settings},
     http::{self, HttpParts},
     keys::{Keys, KeysError},
-    ledger::{Ledger, LedgerError},
+    ledger::{Ledger, LedgerClock, LedgerError},
     scan::ScanPool,
-    service::{Desk, DeskParts, DeskSettings, Pepper},
+    service::{Desk, DeskParts, DeskSettings, Forwards, Pepper},
     webhook::client::{Timeouts, WebhookClient},
     worker::Workers,
 };
 
 /// Idle connections kept to a wallet: calls follow each other closely, and a handshake costs more than a refund.
 const IDLE_PER_HOST: usize = 32;
+/// After a list of certificates that didn't come: they are asked for by the first answer that needs them as well.
+const CERTIFICATES_AGAIN_AFTER: Duration = Duration::from_secs(600);
 /// How long a stop waits for loops and sends, beside the server's own wait: 10 s in all (contract §2).
 const STOP_WITHIN: Duration = Duration::from_secs(8);
 
@@ -94,6 +96,12 @@ fn wallet_client(settings: &Settings) -> Result<reqwest::Client, StartError> {
     Ok(client)
 }
 
+/// Where Alipay's notifications are passed on to.
+fn forwards(settings: &Settings) -> Result<Forwards, StartError> {
+    let of = |merchant: &MerchantAccounts| Some((merchant.id.clone(), merchant.forward_to.clone()?));
+    Ok(Forwards::new(settings.merchants.iter().filter_map(of).collect())?)
+}
+
 type Wallets = BTreeMap<(MerchantId, WalletKind), Arc<dyn Wallet>>;
 
 /// The wallets of all merchants, and the WeChat accounts whose certificates are refreshed.
@@ -128,8 +136,11 @@ impl Service {
             Some(url) => Keys::connect(url.expose_secret(), settings.key_lease, settings.key_ttl).await?,
             None => Keys::disabled(),
         };
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let (wallets, refreshed) = wallets(&mut settings, &clock)?;
+        // what is signed goes by this machine's clock, paces and leases by the one that all processes share
+        let (machine, clock): (Arc<dyn Clock>, _) = (Arc::new(SystemClock), Arc::new(LedgerClock::default()));
+        clock.set_by(&ledger).await?;
+        let forwards = forwards(&settings)?;
+        let (wallets, refreshed) = wallets(&mut settings, &machine)?;
         if !ledger.is_shared() {
             // the only process on this ledger: whoever held a lease is dead
             ledger.take_over_leases(clock.now()).await?;
@@ -140,8 +151,9 @@ impl Service {
             keys,
             scans: ScanPool::of_this_machine(settings.frames),
             wallets,
+            forwards,
             webhooks: WebhookClient::new(settings.private_webhooks, Timeouts::default())?,
-            clock,
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
             pepper: Pepper::new(settings.pepper.expose_secret().as_bytes()),
         };
         let desk = Desk::new(
@@ -155,6 +167,9 @@ impl Service {
                 public_url: settings.public_url.unwrap_or_else(|| format!("http://{address}")),
                 private_webhooks: settings.private_webhooks,
                 max_frame_bytes,
+                wechat_gate: settings.wechat_gate,
+                alipay_gate: settings.alipay_gate,
+                refunds_at_once: settings.refunds_at_once,
             },
         );
         let parts = HttpParts {
@@ -172,10 +187,12 @@ impl Service {
             }
             None => None,
         };
-        tokio::spawn(keep_certificates_fresh(refreshed));
+        for account in refreshed {
+            tokio::spawn(keep_certificates_fresh(account));
+        }
         Ok(Self {
             address,
-            workers: Workers::start(&desk),
+            workers: Workers::start(&desk, clock),
             desk,
             server: server.handle(),
             running: tokio::spawn(server),
@@ -217,13 +234,12 @@ impl Service {
 
 /// WeChat Pay's platform certificates, looked after before they are needed (wechat-pay §4: at least every 12 h). In pure
 /// public key mode the wallet has none, and says so.
-async fn keep_certificates_fresh(accounts: Vec<Arc<WechatPay>>) {
+async fn keep_certificates_fresh(account: Arc<WechatPay>) {
     loop {
-        tokio::time::sleep(scanback_wechat::POLL_EVERY).await;
-        for account in &accounts {
-            if let Err(error) = account.refresh_certificates().await {
-                tracing::info!(%error, "no platform certificates were fetched");
-            }
+        tokio::time::sleep(account.refresh_due_in()).await;
+        if let Err(error) = account.refresh_certificates().await {
+            tracing::info!(%error, "no platform certificates were fetched");
+            tokio::time::sleep(CERTIFICATES_AGAIN_AFTER).await;
         }
     }
 }

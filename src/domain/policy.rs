@@ -177,6 +177,11 @@ mod tests {
         ask_after: Duration::from_secs(1),
         settles_within: Duration::from_secs(60),
         refund_window_days: 365,
+        void: None,
+        pays_to_account: false,
+        names_payer: false,
+        trade_bill: false,
+        fund_bill: false,
     };
 
     fn fen(value: i64) -> Money {
@@ -195,6 +200,7 @@ mod tests {
             refunded: fen(refunded),
             reserved: fen(reserved),
             fees: fen(0),
+            overpaid: fen(0),
             payment: Payment::Paid,
             kind: OrderKind::Sale,
             paid_at: Some(now()),
