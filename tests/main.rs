@@ -5,6 +5,7 @@
 mod bad_input;
 mod ceiling;
 mod commands;
+mod conformance;
 mod crash;
 mod idempotency;
 mod keys;

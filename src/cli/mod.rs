@@ -98,7 +98,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Serve(args) => {
             crate::telemetry::start_logging(LogForm::Json);
-            system.block_on(serve::run(args.settings()?))?;
+            system.block_on(serve::run(&args))?;
         }
         Command::Demo(args) => {
             crate::telemetry::start_logging(LogForm::Quiet);

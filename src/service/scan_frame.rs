@@ -105,13 +105,14 @@ impl Desk {
         {
             return Err(refuse_frame(&error).into());
         }
-        let (subject, view) = self.resolve(&caller.merchant_id, &readings).await?;
+        let (subject, payer_hash, view) = self.resolve(&caller.merchant_id, &readings).await?;
         let scan = Scan {
             scan_id: Uuid::now_v7(),
             merchant_id: caller.merchant_id.clone(),
             token_id: caller.token_id,
             terminal_id: caller.terminal_id.clone(),
             subject,
+            payer_hash,
             created_at: began,
             used: false,
         };
@@ -136,7 +137,7 @@ impl Desk {
         &self,
         merchant: &MerchantId,
         readings: &[Reading],
-    ) -> Result<(ScanSubject, ScanSubjectView), ServiceError> {
+    ) -> Result<(ScanSubject, Option<String>, ScanSubjectView), ServiceError> {
         let texts = code::distinct(readings.iter().flat_map(Reading::texts));
         let known = try_join_all(texts.iter().map(|text| self.in_ledger(merchant, text))).await?;
         let subject = code::decide(texts.into_iter().zip(known)).map_err(|error| match error {
@@ -150,9 +151,11 @@ impl Desk {
             order: Some(self.order_view(&named.order)),
         };
         let bare = |kind, wallet| ScanSubjectView { kind, wallet, order: None };
-        Ok(match subject {
+        let mut payer_hash = None;
+        let (subject, view) = match subject {
             Subject::Voucher(_) => (ScanSubject::Voucher, bare("voucher", None)),
             Subject::PaymentCode(code) => {
+                payer_hash = self.payer_of_code(merchant, &code).await?;
                 (ScanSubject::PaymentCode(code.wallet()), bare("payment_code", Some(code.wallet())))
             }
             Subject::Known(named) => (names(&named), order(&named)),
@@ -168,7 +171,8 @@ impl Desk {
                 }
                 Err(error) => return Err(error),
             },
-        })
+        };
+        Ok((subject, payer_hash, view))
     }
 
     /// The order in our ledger that a text names exactly.
