@@ -3,6 +3,7 @@
 mod accounts;
 
 use std::{
+    collections::BTreeMap,
     net::{SocketAddr, TcpListener},
     sync::Arc,
     time::Duration,
@@ -10,7 +11,7 @@ use std::{
 
 use actix_web::dev::ServerHandle;
 use metrics_exporter_prometheus::PrometheusHandle;
-use scanback_wallet::{Clock, SystemClock};
+use scanback_wallet::{Clock, MerchantId, SystemClock, Wallet, WalletKind};
 use secrecy::ExposeSecret as _;
 use tokio::task::JoinHandle;
 
@@ -101,6 +102,14 @@ fn wallet_client(settings: &Settings) -> Result<reqwest::Client, StartError> {
 fn forwards(settings: &Settings) -> Result<Forwards, StartError> {
     let of = |merchant: &MerchantAccounts| Some((merchant.id.clone(), merchant.forward_to.clone()?));
     Ok(Forwards::new(settings.merchants.iter().filter_map(of).collect())?)
+}
+
+/// The wallets of all merchants, by merchant and wallet, without anything else of the service: for a look at them.
+/// # Errors
+/// [`StartError::Client`].
+pub fn accounts_of(mut settings: Settings) -> Result<BTreeMap<(MerchantId, WalletKind), Arc<dyn Wallet>>, StartError> {
+    let merchants = std::mem::take(&mut settings.merchants);
+    Ok(Accounts::new(merchants, wallet_client(&settings)?, Arc::new(SystemClock)).wallets())
 }
 
 impl Service {

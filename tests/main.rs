@@ -7,6 +7,7 @@ mod ceiling;
 mod commands;
 mod conformance;
 mod crash;
+mod doctor;
 mod idempotency;
 mod keys;
 mod notifications;
