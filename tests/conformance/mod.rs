@@ -1,8 +1,11 @@
 //! Every adapter passes the suite of the trait's crate: the two wallets against the sandbox, over sockets, in each key mode;
 //! and the example of docs/adding-a-wallet.md against a server of its own.
 
+mod example;
+mod liars;
 mod stage;
 
+use example::server::PennyStage;
 use scanback_wallet::conformance::{self, Stage};
 use stage::{KeyMode, SandboxStage};
 
@@ -30,4 +33,9 @@ async fn alipay_passes_the_suite_in_public_key_mode() {
 #[tokio::test(flavor = "multi_thread")]
 async fn alipay_passes_the_suite_in_certificate_mode() {
     passes(&SandboxStage::alipay(KeyMode::Certificates).await, 40).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_example_of_the_manual_passes_the_suite() {
+    passes(&PennyStage::start().await, 35).await;
 }

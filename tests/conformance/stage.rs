@@ -24,7 +24,7 @@ use tokio::{
 };
 
 /// The wallets' own time runs this much faster.
-const SCALE: u32 = 60;
+const SCALE: u32 = 600;
 /// How long a call may hang that the sandbox lets time out: it closes the line sooner.
 const CALL_WITHIN: Duration = Duration::from_secs(20);
 
@@ -35,7 +35,7 @@ pub(super) enum KeyMode {
     Certificates,
 }
 
-type Heard = Arc<Mutex<Vec<(Vec<(String, String)>, Vec<u8>)>>>;
+pub(super) type Heard = Arc<Mutex<Vec<(Vec<(String, String)>, Vec<u8>)>>>;
 
 pub(super) struct SandboxStage {
     sandbox: Sandbox,
@@ -66,7 +66,7 @@ async fn sandbox(name: &str) -> Sandbox {
     Sandbox::start(options).await.unwrap()
 }
 
-fn client() -> reqwest::Client {
+pub(super) fn client() -> reqwest::Client {
     reqwest::Client::builder()
         .timeout(CALL_WITHIN)
         .redirect(reqwest::redirect::Policy::none())
@@ -131,10 +131,7 @@ impl SandboxStage {
     }
 
     async fn of(sandbox: Sandbox, wallet: Arc<dyn Wallet>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let notify_url = format!("http://{}/notify", listener.local_addr().unwrap());
-        let heard = Heard::default();
-        tokio::spawn(listen(listener, Arc::clone(&wallet), Arc::clone(&heard)));
+        let (notify_url, heard) = listen(Arc::clone(&wallet)).await;
         let kind = wallet.kind();
         Self { sandbox, wallet, kind, http: client(), notify_url, heard, orders: AtomicU32::new(0) }
     }
@@ -177,6 +174,10 @@ impl Stage for SandboxStage {
 
     async fn leave_unpaid(&self, amount: Money) -> OrderRef {
         self.order(amount, "unpaid").await.0
+    }
+
+    fn plays(&self, operation: Operation) -> bool {
+        !matches!(operation, Operation::Payer | Operation::Bill) // the sandbox has neither yet
     }
 
     async fn break_next(&self, operation: Operation, fault: Fault) -> bool {
@@ -230,11 +231,19 @@ impl Stage for SandboxStage {
     }
 }
 
-/// Hears notifications, and acknowledges them as the wallet wants it.
-async fn listen(listener: TcpListener, wallet: Arc<dyn Wallet>, heard: Heard) {
+/// Hears notifications at the address that is given back, and acknowledges them as the wallet wants it.
+pub(super) async fn listen(wallet: Arc<dyn Wallet>) -> (String, Heard) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let notify_url = format!("http://{}/notify", listener.local_addr().unwrap());
+    let heard = Heard::default();
+    tokio::spawn(listen_at(listener, wallet, Arc::clone(&heard)));
+    (notify_url, heard)
+}
+
+async fn listen_at(listener: TcpListener, wallet: Arc<dyn Wallet>, heard: Heard) {
     while let Ok((mut stream, _)) = listener.accept().await {
-        let Some(news) = hear(&mut stream).await else { continue };
-        heard.lock().unwrap().push(news);
+        let Some((_, headers, body)) = hear(&mut stream).await else { continue };
+        heard.lock().unwrap().push((headers, body));
         let answer = wallet.acknowledge(true);
         let text = format!(
             "HTTP/1.1 {} OK\r\ncontent-type: {}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{}",
@@ -247,7 +256,8 @@ async fn listen(listener: TcpListener, wallet: Arc<dyn Wallet>, heard: Heard) {
     }
 }
 
-async fn hear(stream: &mut TcpStream) -> Option<(Vec<(String, String)>, Vec<u8>)> {
+/// A request's first line, its headers (lower-case names) and its body.
+pub(super) async fn hear(stream: &mut TcpStream) -> Option<(String, Vec<(String, String)>, Vec<u8>)> {
     let mut bytes = Vec::new();
     loop {
         if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
@@ -261,7 +271,8 @@ async fn hear(stream: &mut TcpStream) -> Option<(Vec<(String, String)>, Vec<u8>)
             let length = headers.iter().find(|(name, _)| name == "content-length");
             let length: usize = length.map_or(0, |(_, length)| length.parse().unwrap_or(0));
             if bytes.len() >= end + 4 + length {
-                return Some((headers, bytes[end + 4..end + 4 + length].to_vec()));
+                let line = head.lines().next().unwrap_or_default().to_owned();
+                return Some((line, headers, bytes[end + 4..end + 4 + length].to_vec()));
             }
         }
         if stream.read_buf(&mut bytes).await.ok()? == 0 {

@@ -141,10 +141,10 @@ pub(super) async fn look_ups(stage: &dyn Stage, report: &mut Report) {
     for fault in Fault::OF_ANY_CALL {
         order(stage, fault, report).await;
         close(stage, fault, report).await;
-        if stage.wallet().capabilities().names_payer {
+        if stage.wallet().capabilities().names_payer && stage.plays(Operation::Payer) {
             payer(stage, fault, report).await;
         }
-        if stage.wallet().capabilities().trade_bill {
+        if stage.wallet().capabilities().trade_bill && stage.plays(Operation::Bill) {
             bill(stage, fault, report).await;
         }
     }

@@ -32,6 +32,9 @@ pub trait Stage: Send + Sync {
     /// An order that nobody paid.
     async fn leave_unpaid(&self, amount: Money) -> OrderRef;
 
+    /// Whether what stands behind plays this call at all; one that it doesn't is skipped, and the report says so.
+    fn plays(&self, operation: Operation) -> bool;
+
     /// Makes the next call of `operation` go wrong. False where what stands behind can't do that.
     async fn break_next(&self, operation: Operation, fault: Fault) -> bool;
 

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Paid, Report, Stage, asked_word, expect, refund_of, total, void_of, word, yuan};
+use super::{Operation, Paid, Report, Stage, asked_word, expect, refund_of, total, void_of, word, yuan};
 use crate::{
     Asked, Bill, BillDay, BillKind, DoubtKind, Notification, OrderNo, OrderNumber, OrderRef, Outcome, PayerOf,
     RecordStatus, RefundCall, TradeEntry, WalletError, WalletOrderState, WalletRequestNo,
@@ -169,12 +169,12 @@ async fn close(stage: &dyn Stage) -> Result<(), String> {
 pub(super) async fn look_ups(stage: &dyn Stage, report: &mut Report) {
     report.note("an order is found by both numbers", orders(stage).await);
     let capabilities = stage.wallet().capabilities();
-    if capabilities.names_payer {
+    if capabilities.names_payer && stage.plays(Operation::Payer) {
         report.note("a payment code leads to the one who paid", payer(stage).await);
     } else {
         report.skip("payers");
     }
-    if capabilities.trade_bill {
+    if capabilities.trade_bill && stage.plays(Operation::Bill) {
         report.note("the day's bill has the refund", bill(stage).await);
     } else {
         report.skip("bills of trades");
