@@ -104,10 +104,13 @@ fn forwards(settings: &Settings) -> Result<Forwards, StartError> {
     Ok(Forwards::new(settings.merchants.iter().filter_map(of).collect())?)
 }
 
-/// The wallets of all merchants, by merchant and wallet, without anything else of the service: for a look at them.
+/// Wallets by merchant and kind.
+pub type Wallets = BTreeMap<(MerchantId, WalletKind), Arc<dyn Wallet>>;
+
+/// The wallets of all merchants, without anything else of the service: for a look at them.
 /// # Errors
 /// [`StartError::Client`].
-pub fn accounts_of(mut settings: Settings) -> Result<BTreeMap<(MerchantId, WalletKind), Arc<dyn Wallet>>, StartError> {
+pub fn accounts_of(mut settings: Settings) -> Result<Wallets, StartError> {
     let merchants = std::mem::take(&mut settings.merchants);
     Ok(Accounts::new(merchants, wallet_client(&settings)?, Arc::new(SystemClock)).wallets())
 }

@@ -8,6 +8,7 @@ mod commands;
 mod conformance;
 mod crash;
 mod doctor;
+mod forwarding;
 mod idempotency;
 mod keys;
 mod notifications;

@@ -18,7 +18,10 @@ use serde_json::{Map, Value, json};
 use tracing_actix_web::RequestId;
 
 use crate::{
-    domain::{refusal::Refusal, view::MoneyView},
+    domain::{
+        refusal::Refusal,
+        view::{MoneyView, OrderView},
+    },
     ledger::LedgerError,
     service::ServiceError,
     words::{self, Language},
@@ -62,6 +65,8 @@ pub(super) struct ProblemBody {
     instance: String,
     /// `amount_exceeds_refundable` and `refundable_changed`: what is left now.
     refundable: Option<MoneyView>,
+    /// `order_required`: the payer's recent orders, where the payer is known.
+    orders: Option<Vec<OrderView>>,
     /// `validation_failed`: each field that is wrong.
     errors: Option<Vec<crate::domain::refusal::FieldError>>,
 }

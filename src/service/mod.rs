@@ -125,7 +125,8 @@ impl Pepper {
         }
     }
 
-    /// A payer's id as the ledger keeps it (contract §4 rule 11), lower-case hex.
+    /// A payer's id as the ledger keeps it (contract §4 rule 11): `scope:` and lower-case hex, or the hex alone for a name of no
+    /// known scope.
     #[must_use]
     pub fn hash_payer(&self, payer: &PayerId) -> String {
         let hash = hex::encode(hmac::sign(&self.payer, payer.expose().as_bytes()));

@@ -14,6 +14,7 @@ use crate::{
         actor::Caller,
         code::{self, NoSubject, ScannedText, Subject},
         order::Order,
+        payer::PayerCheck,
         refusal::{Refusal, Unreadable},
         view::OrderView,
     },
@@ -68,6 +69,10 @@ pub struct ScanSubjectView {
     /// The order that it names.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub order: Option<OrderView>,
+    /// Of a payment code, where the policy wants payers compared: whether the wallet said whose it is. Where it didn't, the
+    /// refund goes by the policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payer_known: Option<bool>,
 }
 
 /// An order in the ledger and by which number a text named it.
@@ -149,14 +154,17 @@ impl Desk {
             kind: if named.by_transaction { "transaction" } else { "order" },
             wallet: Some(named.order.wallet),
             order: Some(self.order_view(&named.order)),
+            payer_known: None,
         };
-        let bare = |kind, wallet| ScanSubjectView { kind, wallet, order: None };
+        let bare = |kind, wallet| ScanSubjectView { kind, wallet, order: None, payer_known: None };
         let mut payer_hash = None;
         let (subject, view) = match subject {
             Subject::Voucher(_) => (ScanSubject::Voucher, bare("voucher", None)),
             Subject::PaymentCode(code) => {
                 payer_hash = self.payer_of_code(merchant, &code).await?;
-                (ScanSubject::PaymentCode(code.wallet()), bare("payment_code", Some(code.wallet())))
+                let payer_known = (self.policy().payer_check != PayerCheck::Off).then_some(payer_hash.is_some());
+                let view = ScanSubjectView { payer_known, ..bare("payment_code", Some(code.wallet())) };
+                (ScanSubject::PaymentCode(code.wallet()), view)
             }
             Subject::Known(named) => (names(&named), order(&named)),
             Subject::Number(number) => match self.find_order(merchant, None, number.as_str()).await {

@@ -18,6 +18,7 @@ use scanback_wallet::{
 use scanback_wechat::WechatPay;
 use tokio::task::JoinHandle;
 
+use super::Wallets;
 use crate::config::MerchantAccounts;
 
 /// After a list of certificates that didn't come: they are asked for by the first answer that needs them as well.
@@ -85,7 +86,7 @@ impl Accounts {
     }
 
     /// The wallets as the desk has them.
-    pub(super) fn wallets(&self) -> BTreeMap<Place, Arc<dyn Wallet>> {
+    pub(super) fn wallets(&self) -> Wallets {
         self.slots.iter().map(|(place, slot)| (place.clone(), Arc::clone(slot) as Arc<dyn Wallet>)).collect()
     }
 

@@ -7,6 +7,7 @@ mod stage;
 
 use example::server::PennyStage;
 use scanback_wallet::conformance::{self, Stage};
+pub(crate) use stage::hear;
 use stage::{KeyMode, SandboxStage};
 
 async fn passes(stage: &dyn Stage, at_least: usize) {

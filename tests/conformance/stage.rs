@@ -257,7 +257,7 @@ async fn listen_at(listener: TcpListener, wallet: Arc<dyn Wallet>, heard: Heard)
 }
 
 /// A request's first line, its headers (lower-case names) and its body.
-pub(super) async fn hear(stream: &mut TcpStream) -> Option<(String, Vec<(String, String)>, Vec<u8>)> {
+pub(crate) async fn hear(stream: &mut TcpStream) -> Option<(String, Vec<(String, String)>, Vec<u8>)> {
     let mut bytes = Vec::new();
     loop {
         if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
