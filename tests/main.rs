@@ -12,6 +12,7 @@ mod forwarding;
 mod idempotency;
 mod keys;
 mod notifications;
+mod payers;
 mod random_day;
 mod refunds;
 mod refusals;
