@@ -198,6 +198,32 @@ impl Ledger {
         order.ok_or_else(|| LedgerError::Broken(format!("order {id} is gone")))
     }
 
+    /// Who paid an order, as an HMAC, where that is known.
+    /// # Errors
+    /// [`LedgerError`] where the database doesn't answer.
+    pub async fn payer_of_order(&self, id: Uuid) -> Result<Option<String>, LedgerError> {
+        let row = self.db.reader().await?.row("SELECT payer_hash FROM orders WHERE id = $1", params![id]).await?;
+        row.map_or(Ok(None), |row| row.opt_text("payer_hash"))
+    }
+
+    /// The newest orders of a payer, by the HMAC of the payer's name.
+    /// # Errors
+    /// [`LedgerError`] where the database doesn't answer.
+    pub async fn orders_of_payer(
+        &self,
+        merchant: &MerchantId,
+        payer_hash: &str,
+        limit: u32,
+    ) -> Result<Vec<Order>, LedgerError> {
+        let sql = concat!(
+            "SELECT ",
+            columns!(),
+            " FROM orders WHERE merchant_id = $1 AND payer_hash = $2 ORDER BY created_at DESC LIMIT $3"
+        );
+        let rows = self.db.reader().await?.rows(sql, params![merchant, payer_hash, i64::from(limit)]).await?;
+        rows.iter().map(read).collect()
+    }
+
     /// Keeps an order if it is new; one that is there is compared, never changed.
     /// # Errors
     /// [`LedgerError`] where the database doesn't answer.

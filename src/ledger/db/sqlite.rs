@@ -283,7 +283,10 @@ fn commit_together(conn: &mut Conn, batch: Vec<Queued>) -> Result<(), LedgerErro
     }
     let committed = steer(conn, "COMMIT");
     for tell in tells {
-        tell(committed.as_ref().map(|()| ()).map_err(|error| LedgerError::CommitUnknown(error.to_string())));
+        tell(match &committed {
+            Ok(()) => Ok(()),
+            Err(error) => Err(LedgerError::CommitUnknown(error.to_string())),
+        });
     }
     committed
 }
