@@ -22,7 +22,7 @@ use crate::{
     config::{MerchantAccounts, Settings},
     http::{self, HttpParts},
     keys::{Keys, KeysError},
-    ledger::{Ledger, LedgerError},
+    ledger::{Ledger, LedgerClock, LedgerError},
     scan::ScanPool,
     service::{Desk, DeskParts, DeskSettings, Forwards, Pepper},
     webhook::client::{Timeouts, WebhookClient},
@@ -129,10 +129,12 @@ impl Service {
             Some(url) => Keys::connect(url.expose_secret(), settings.key_lease, settings.key_ttl).await?,
             None => Keys::disabled(),
         };
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        // what is signed goes by this machine's clock, paces and leases by the one that all processes share
+        let (machine, clock): (Arc<dyn Clock>, _) = (Arc::new(SystemClock), Arc::new(LedgerClock::default()));
+        clock.set_by(&ledger).await?;
         let forwards = forwards(&settings)?;
         let merchants = std::mem::take(&mut settings.merchants);
-        let accounts = Accounts::new(merchants, wallet_client(&settings)?, Arc::clone(&clock));
+        let accounts = Accounts::new(merchants, wallet_client(&settings)?, machine);
         if !ledger.is_shared() {
             // the only process on this ledger: whoever held a lease is dead
             ledger.take_over_leases(clock.now()).await?;
@@ -145,7 +147,7 @@ impl Service {
             wallets: accounts.wallets(),
             forwards,
             webhooks: WebhookClient::new(settings.private_webhooks, Timeouts::default())?,
-            clock,
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
             pepper: Pepper::new(settings.pepper.expose_secret().as_bytes()),
         };
         let desk = Desk::new(
@@ -159,6 +161,9 @@ impl Service {
                 public_url: settings.public_url.unwrap_or_else(|| format!("http://{address}")),
                 private_webhooks: settings.private_webhooks,
                 max_frame_bytes,
+                wechat_gate: settings.wechat_gate,
+                alipay_gate: settings.alipay_gate,
+                refunds_at_once: settings.refunds_at_once,
             },
         );
         let parts = HttpParts {
@@ -179,7 +184,7 @@ impl Service {
         Ok(Self {
             address,
             accounts,
-            workers: Workers::start(&desk),
+            workers: Workers::start(&desk, clock),
             desk,
             server: server.handle(),
             running: tokio::spawn(server),

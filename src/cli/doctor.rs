@@ -19,6 +19,7 @@ use secrecy::ExposeSecret as _;
 use super::ConfigArgs;
 use crate::{
     config::{ConfigError, Settings},
+    domain::payer::PayerCheck,
     keys::{Keys, KeysHealth},
     ledger::Ledger,
     scan::{Limits, read_frame},
@@ -244,6 +245,7 @@ fn expiries(settings: &Settings, findings: &mut Findings) {
 
 /// Asks each wallet for an order that nobody has: a signature that it takes, and an answer that we verify.
 async fn wallets(settings: Settings, findings: &mut Findings) {
+    let check = settings.policy.payer_check;
     let accounts = match startup::accounts_of(settings) {
         Ok(accounts) => accounts,
         Err(error) => return findings.say(Verdict::Fail, "wallets", error),
@@ -266,6 +268,14 @@ async fn wallets(settings: Settings, findings: &mut Findings) {
             ),
         }
         clock(&merchant, kind.as_str(), &*wallet, findings);
+        if check != PayerCheck::Off && !wallet.capabilities().names_payer {
+            let how = if check == PayerCheck::Required {
+                "is required, and this account can't say who shows a payment code: each refund by one is refused"
+            } else {
+                "is on, and this account can't say who shows a payment code: those refunds pass unchecked"
+            };
+            findings.say(Verdict::Warn, &format!("policy.payer_check with {kind} of {merchant}"), how);
+        }
     }
 }
 

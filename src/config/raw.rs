@@ -92,11 +92,36 @@ pub(super) struct Wallet {
     pub(super) connect_timeout_ms: u64,
     #[serde(deserialize_with = "whole")]
     pub(super) timeout_ms: u64,
+    #[serde(deserialize_with = "whole")]
+    pub(super) calls_at_once: usize,
+    #[serde(deserialize_with = "whole")]
+    pub(super) calls_waiting: usize,
+    #[serde(deserialize_with = "whole")]
+    pub(super) wechat_refunds_per_second: u32,
+    #[serde(deserialize_with = "whole")]
+    pub(super) wechat_refunds_per_second_while_refused: u32,
+    #[serde(deserialize_with = "whole")]
+    pub(super) alipay_refunds_per_second: u32,
+    #[serde(deserialize_with = "whole")]
+    pub(super) alipay_refunds_per_second_while_refused: u32,
+    #[serde(deserialize_with = "whole")]
+    pub(super) look_ups_per_second: u32,
 }
 
 impl Default for Wallet {
     fn default() -> Self {
-        Self { time_scale: 1, connect_timeout_ms: 3_000, timeout_ms: 10_000 }
+        Self {
+            time_scale: 1,
+            connect_timeout_ms: 3_000,
+            timeout_ms: 10_000,
+            calls_at_once: 64,
+            calls_waiting: 256,
+            wechat_refunds_per_second: 150,
+            wechat_refunds_per_second_while_refused: 6,
+            alipay_refunds_per_second: 300,
+            alipay_refunds_per_second_while_refused: 30,
+            look_ups_per_second: 300,
+        }
     }
 }
 
@@ -138,6 +163,8 @@ impl Default for Policy {
 pub(super) struct Limits {
     #[serde(deserialize_with = "whole")]
     pub(super) requests_per_second: u32,
+    #[serde(deserialize_with = "whole")]
+    pub(super) refunds_at_once: usize,
     #[serde(deserialize_with = "whole_if_any")]
     pub(super) max_frame_bytes: Option<usize>,
     #[serde(deserialize_with = "whole_if_any")]
@@ -148,7 +175,13 @@ pub(super) struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { requests_per_second: 50, max_frame_bytes: None, max_frame_pixels: None, scan_budget_ms: None }
+        Self {
+            requests_per_second: 50,
+            refunds_at_once: 512,
+            max_frame_bytes: None,
+            max_frame_pixels: None,
+            scan_budget_ms: None,
+        }
     }
 }
 

@@ -204,6 +204,7 @@ mod tests {
             refunded: fen(refunded),
             reserved: fen(reserved),
             fees: fen(0),
+            overpaid: fen(0),
             payment: Payment::Paid,
             kind: OrderKind::Sale,
             paid_at: Some(now()),

@@ -15,8 +15,8 @@ use crate::domain::{
 
 macro_rules! columns {
     () => {
-        "id, merchant_id, wallet, order_no, transaction_id, aliases, amount, currency, refunded, reserved, fees, payment, \
-         kind, paid_at, starts_at, store_id, terminal_id, frozen, refunded_elsewhere, checked_at, refund_count"
+        "id, merchant_id, wallet, order_no, transaction_id, aliases, amount, currency, refunded, reserved, fees, paid_back, \
+         payment, kind, paid_at, starts_at, store_id, terminal_id, frozen, refunded_elsewhere, checked_at, refund_count"
     };
 }
 
@@ -120,6 +120,8 @@ pub(super) fn read(row: &Row) -> Result<Order, LedgerError> {
         refunded: money("refunded")?,
         reserved: money("reserved")?,
         fees: money("fees")?,
+        overpaid: Money::new(row.int("paid_back")? - row.int("refunded")?, currency)
+            .map_err(|_| unreadable("paid_back"))?,
         payment: Payment::parse(&row.text("payment")?).ok_or_else(|| unreadable("payment"))?,
         kind: OrderKind::parse(&row.text("kind")?).ok_or_else(|| unreadable("kind"))?,
         paid_at: row.opt_time("paid_at")?,

@@ -41,10 +41,13 @@ pub struct RefundFilter {
 }
 
 impl Ledger {
-    /// The refund and the call that asks for it, for a query.
+    /// The refund, the call that asks for it, and when its order was paid: what a look at it needs.
     /// # Errors
     /// [`LedgerError`] where the database doesn't answer.
-    pub async fn refund_with_call(&self, id: RefundId) -> Result<Option<(Refund, RefundCall)>, LedgerError> {
+    pub async fn refund_with_call(
+        &self,
+        id: RefundId,
+    ) -> Result<Option<(Refund, RefundCall, Option<Timestamp>)>, LedgerError> {
         let mut conn = self.db.reader().await?;
         let sql = concat!("SELECT ", columns!(), " FROM refunds WHERE refund_id = $1");
         let Some(row) = conn.row(sql, params![id]).await? else { return Ok(None) };
@@ -52,7 +55,7 @@ impl Ledger {
         let order = orders::by_id(&mut conn, refund.order_id).await?;
         let order = order.ok_or_else(|| LedgerError::Broken(format!("the order of refund {id} is gone")))?;
         let call = call(&refund, &order);
-        Ok(Some((refund, call)))
+        Ok(Some((refund, call, order.paid_at)))
     }
 
     /// A refund with its timeline, if this merchant (any, where `None`) has it.

@@ -65,6 +65,7 @@ fn paid(call: &RefundCall) -> Outcome {
         amount: call.amount,
         status: RecordStatus::Paid,
         settled_at: None,
+        order_refunded: None,
     })
 }
 

@@ -3,6 +3,7 @@
 
 mod books;
 mod caller;
+mod hand;
 mod line;
 mod opening;
 pub(crate) mod pen;

@@ -1,7 +1,7 @@
 //! Asynchronous notifications (异步通知) and the deposit-back message: signed forms (alipay §14, §15).
 
 use percent_encoding::percent_decode;
-use scanback_wallet::{EventId, NotGenuine, Notification, OrderNo, WalletRequestNo};
+use scanback_wallet::{EventId, Money, NotGenuine, Notification, OrderNo, WalletRequestNo};
 use serde::Deserialize;
 
 use crate::settings::Settings;
@@ -38,11 +38,13 @@ pub(crate) fn open(settings: &Settings, body: &[u8]) -> Result<Notification, Not
                 let order_no = OrderNo::parse(&out_trade_no).map_err(|_| unreadable("no out_trade_no"))?;
                 Ok(Notification::Bounced { event_id, order_no, request_no })
             }
-            _ => hint(event_id, Some(&out_trade_no), out_request_no.as_deref()),
+            _ => hint(event_id, Some(&out_trade_no), out_request_no.as_deref(), (None, None)),
         };
     }
     if form.text("refund_fee").is_some() || form.text("gmt_refund").is_some() {
-        return hint(event_id, form.text("out_trade_no"), form.text("out_biz_no"));
+        let yuan = |name| form.text(name).and_then(|yuan| Money::parse_yuan(yuan).ok());
+        let sums = (yuan("total_amount"), yuan("refund_fee"));
+        return hint(event_id, form.text("out_trade_no"), form.text("out_biz_no"), sums);
     }
     Ok(Notification::Other { event_id })
 }
@@ -62,13 +64,21 @@ pub(crate) fn other_certificate(settings: &Settings, body: &[u8]) -> Option<Stri
     settings.verifying.key_for(Some(named)).is_none().then(|| named.to_owned())
 }
 
-/// A number of the refund that has no form that ours could have is left out: the order is asked anyway.
-fn hint(event_id: EventId, order_no: Option<&str>, request_no: Option<&str>) -> Result<Notification, NotGenuine> {
+/// A number of the refund that has no form that ours could have is left out: the order is asked anyway. `sums` are what was
+/// paid and what the trade has refunded so far.
+fn hint(
+    event_id: EventId,
+    order_no: Option<&str>,
+    request_no: Option<&str>,
+    sums: (Option<Money>, Option<Money>),
+) -> Result<Notification, NotGenuine> {
     let order_no = order_no.and_then(|text| OrderNo::parse(text).ok()).ok_or_else(|| unreadable("no out_trade_no"))?;
     Ok(Notification::Hint {
         event_id,
         order_no,
         request_no: request_no.and_then(|text| WalletRequestNo::parse(text).ok()),
+        total: sums.0,
+        refunded: sums.1,
     })
 }
 
@@ -176,11 +186,14 @@ mod tests {
         body.join("&").into_bytes()
     }
 
-    fn hint_of(event_id: &str, request_no: &str) -> Notification {
+    /// A hint; `sums` in fen: what was paid, and what was refunded so far.
+    fn hint_of(event_id: &str, request_no: &str, sums: Option<(i64, i64)>) -> Notification {
         Notification::Hint {
             event_id: EventId::parse(event_id).unwrap(),
             order_no: OrderNo::parse("T20250101000001").unwrap(),
             request_no: Some(WalletRequestNo::parse(request_no).unwrap()),
+            total: sums.map(|(total, _)| Money::fen(total).unwrap()),
+            refunded: sums.map(|(_, refunded)| Money::fen(refunded).unwrap()),
         }
     }
 
@@ -199,7 +212,7 @@ mod tests {
         };
         let settings = fixtures::encrypting_settings();
         let key = settings.content_key.as_ref().unwrap();
-        for (status, expected) in [("F", bounced("n-1", "R-1")), ("S", hint_of("n-1", "R-1"))] {
+        for (status, expected) in [("F", bounced("n-1", "R-1")), ("S", hint_of("n-1", "R-1", None))] {
             let fields = |extra: &[(&'static str, Vec<u8>)]| {
                 let mut all: Vec<(&str, Vec<u8>)> = NEWS.iter().map(|(name, value)| (*name, value.to_vec())).collect();
                 all.push(("msg_method", DEPOSIT_BACK.as_bytes().to_vec()));
@@ -220,8 +233,14 @@ mod tests {
     fn the_notifications_of_the_vectors_become_hints_and_the_altered_one_is_refused() {
         for settings in [fixtures::settings(), fixtures::certificate_settings()] {
             for (name, expected) in [
-                ("partial_refund", Ok(hint_of("2025010100222105321000000000000001", "R20250101000001_1"))),
-                ("full_refund_closes_trade", Ok(hint_of("2025010100222110001000000000000002", "R20250101000001_2"))),
+                (
+                    "partial_refund",
+                    Ok(hint_of("2025010100222105321000000000000001", "R20250101000001_1", Some((5000, 2000)))),
+                ),
+                (
+                    "full_refund_closes_trade",
+                    Ok(hint_of("2025010100222110001000000000000002", "R20250101000001_2", Some((5000, 5000)))),
+                ),
                 ("deposit_back_failed_message", Ok(bounced("2025010100262105321000000000000003", "R20250101000001_1"))),
                 ("tampered_amount", Err(NotGenuine::BadSignature)),
             ] {
@@ -282,15 +301,17 @@ mod tests {
         let settings = fixtures::settings();
         let event_id = EventId::parse("n-1").unwrap();
         let order_no = OrderNo::parse("T20250101000001").unwrap();
-        let hint = |request_no: Option<&str>| {
+        let hint = |request_no: Option<&str>, refunded: Option<i64>| {
             let request_no = request_no.map(|text| WalletRequestNo::parse(text).unwrap());
-            Ok(Notification::Hint { event_id: event_id.clone(), order_no: order_no.clone(), request_no })
+            let refunded = refunded.map(|fen| Money::fen(fen).unwrap());
+            let (event_id, order_no) = (event_id.clone(), order_no.clone());
+            Ok(Notification::Hint { event_id, order_no, request_no, total: None, refunded })
         };
         for (changes, expected) in [
             (&[][..], Ok(Notification::Other { event_id: event_id.clone() })),
-            (&[("refund_fee", &b"1.00"[..]), ("out_biz_no", b"R-1")], hint(Some("R-1"))),
-            (&[("gmt_refund", b"2025-01-01 10:53:21.123")], hint(None)),
-            (&[("refund_fee", b"1.00"), ("out_biz_no", "外".as_bytes())], hint(None)),
+            (&[("refund_fee", &b"1.00"[..]), ("out_biz_no", b"R-1")], hint(Some("R-1"), Some(100))),
+            (&[("gmt_refund", b"2025-01-01 10:53:21.123")], hint(None, None)),
+            (&[("refund_fee", b"1.00"), ("out_biz_no", "外".as_bytes())], hint(None, Some(100))),
             (&[("app_id", b"2021000000000002")], Err(NotGenuine::OtherAccount)),
             (&[("seller_id", b"2088000000000002")], Err(NotGenuine::OtherAccount)),
             (&[("refund_fee", b"1.00"), ("out_trade_no", b"has space")], Err(unreadable("no out_trade_no"))),

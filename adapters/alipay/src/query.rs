@@ -187,6 +187,7 @@ fn found(call: &RefundCall, node: &str) -> Result<Asked, Doubt> {
         amount: call.amount,
         status: RecordStatus::Paid,
         settled_at: answer.gmt_refund_pay.as_deref().and_then(beijing::parse),
+        order_refunded: None, // `total_amount` is what was paid
     }))
 }
 

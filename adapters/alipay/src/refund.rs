@@ -95,6 +95,7 @@ fn done(call: &RefundCall, node: &str) -> Result<RefundRecord, Doubt> {
             amount: call.amount,
             status: RecordStatus::Paid,
             settled_at: answer.gmt_refund_pay.as_deref().and_then(beijing::parse),
+            order_refunded: Some(sum),
         }),
         Some(_) => Err(unreadable("the trade's refunds together are less than this one")),
         None => Err(unreadable("the answer names no sum")),
@@ -175,6 +176,7 @@ mod tests {
             amount: call.amount,
             status: RecordStatus::Paid,
             settled_at: Some("2025-01-01T02:53:21Z".parse().unwrap()),
+            order_refunded: Some(call.amount),
         };
         assert_eq!(outcome("refund_done"), Outcome::Done(paid.clone()));
         assert_eq!(outcome("certificate_mode_cert_sn_before_sign"), Outcome::Done(paid));

@@ -207,6 +207,10 @@ pub enum Notification {
         order_no: OrderNo,
         /// The refund's number, where it is named.
         request_no: Option<WalletRequestNo>,
+        /// What was paid, where it says so: to be compared with ours.
+        total: Option<Money>,
+        /// What all refunds of the order come to together, where it says so.
+        refunded: Option<Money>,
     },
     /// A bank sent a refund back that was paid before: the payer has it otherwise, and nothing is paid again for it.
     Bounced {

@@ -71,11 +71,18 @@ pub(crate) fn read(account: &Account, key: &ApiV3Key, body: &[u8]) -> Result<Not
         amount: refund::fen(news.amount.refund).ok_or_else(|| unreadable("amount.refund is no amount"))?,
         status: refund::status(&news.refund_status).ok_or_else(|| unreadable("a refund_status that is not known"))?,
         settled_at: refund::settled_at(news.success_time.as_deref()),
+        order_refunded: None,
     };
     // an envelope that says another end than its content is no proof of either: the wallet is asked
     if event_type.strip_prefix("REFUND.") != Some(news.refund_status.as_str()) {
         let request_no = Some(record.request_no);
-        return Ok(Notification::Hint { event_id, order_no: news.out_trade_no, request_no });
+        return Ok(Notification::Hint {
+            event_id,
+            order_no: news.out_trade_no,
+            request_no,
+            total: None,
+            refunded: None,
+        });
     }
     let total = refund::fen(news.amount.total).ok_or_else(|| unreadable("amount.total is no amount"))?;
     Ok(Notification::Refund {
@@ -158,6 +165,7 @@ mod tests {
                     amount: Money::fen(plain["amount"]["refund"].as_i64().unwrap()).unwrap(),
                     status,
                     settled_at: plain["success_time"].as_str().map(|at| at.parse().unwrap()),
+                    order_refunded: None,
                 },
             };
             assert_eq!(read_as(MCHID, text(&case["body"]).as_bytes()), Ok(expected), "{}", case["name"]);

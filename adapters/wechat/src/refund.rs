@@ -202,6 +202,7 @@ pub(crate) fn record(call: &RefundCall, answer: &Answer) -> Result<RefundRecord,
         amount: call.amount,
         status,
         settled_at: settled_at(object.success_time.as_deref()),
+        order_refunded: None, // WeChat never says it
     })
 }
 
@@ -343,6 +344,7 @@ mod tests {
                 amount: Money::fen(2000).unwrap(),
                 status,
                 settled_at: Some(paid_at),
+                order_refunded: None,
             };
             let expected = if done { Outcome::Done(expected) } else { Outcome::Pending(expected) };
             assert_eq!(read(&call(), &answer), expected, "{word}");

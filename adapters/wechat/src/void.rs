@@ -120,6 +120,7 @@ fn record(call: &VoidCall, status: RecordStatus) -> RefundRecord {
         amount: call.total,
         status,
         settled_at: None,
+        order_refunded: None,
     }
 }
 

@@ -122,7 +122,14 @@ fn record(call: &RefundCall, answer: &Answer) -> Result<RefundRecord, Doubt> {
         _ => return Err(unreadable),
     };
     let request_no = object.number;
-    Ok(RefundRecord { request_no, wallet_refund_id: None, amount: call.amount, status, settled_at: None })
+    Ok(RefundRecord {
+        request_no,
+        wallet_refund_id: None,
+        amount: call.amount,
+        status,
+        settled_at: None,
+        order_refunded: None,
+    })
 }
 
 fn read_refund(call: &RefundCall, answer: &Answer) -> Outcome {
@@ -306,7 +313,13 @@ impl Wallet for Penny {
         let unreadable = || NotGenuine::Unreadable("it is no refund".to_owned());
         let news: RefundObject = serde_json::from_slice(body).map_err(|_| unreadable())?;
         let event_id = EventId::parse(&format!("{}-{}", news.number, news.state)).map_err(|_| unreadable())?;
-        Ok(Notification::Hint { event_id, order_no: news.order, request_no: Some(news.number) })
+        Ok(Notification::Hint {
+            event_id,
+            order_no: news.order,
+            request_no: Some(news.number),
+            refunded: None,
+            total: None,
+        })
     }
 
     fn acknowledge(&self, received: bool) -> Acknowledgement {
