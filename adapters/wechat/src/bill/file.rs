@@ -278,11 +278,10 @@ mod tests {
             let at = (at..file.len()).find(|at| file.is_char_boundary(*at)).unwrap_or(file.len());
             let end = (at + cut..file.len()).find(|end| file.is_char_boundary(*end)).unwrap_or(file.len());
             file.replace_range(at..end, &text);
-            for read in [trades(day(), &file).map(|bill| bill.lines.len() + bill.unread.len()), funds(day(), &file).map(|_| 2)] {
-                if let Ok(rows) = read {
-                    prop_assert!(rows <= file.lines().count());
-                }
+            if let Ok(bill) = trades(day(), &file) {
+                prop_assert!(bill.lines.len() + bill.unread.len() <= file.lines().count());
             }
+            let _ = funds(day(), &file);
         }
     }
 }
