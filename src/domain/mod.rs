@@ -8,4 +8,5 @@ pub mod policy;
 pub mod reason;
 pub mod refund;
 pub mod refusal;
+pub mod typed;
 pub mod view;

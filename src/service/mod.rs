@@ -27,8 +27,8 @@ use std::{
 use aws_lc_rs::hmac;
 use jiff::{SignedDuration, Timestamp};
 use scanback_wallet::{Capabilities, Clock, MerchantId, PayerId, Wallet, WalletKind};
-use tokio::sync::{Notify, Semaphore, SemaphorePermit};
-use tokio_util::task::TaskTracker;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use check_operator::{Pin, PinError, hash_pin};
 pub use error::ServiceError;
@@ -50,6 +50,8 @@ use crate::{
     webhook::client::WebhookClient,
 };
 
+/// Listeners to events at once; each looks at the ledger four times a second.
+const LISTENERS: usize = 100;
 /// PIN checks that run at once: argon2 is dear by design, and must not starve refunds.
 const PIN_CHECKS_AT_ONCE: usize = 2;
 /// The follower looks at least this often without being woken.
@@ -160,6 +162,10 @@ pub struct Desk {
     pin_checks: Semaphore,
     /// Refund requests that are worked on at once.
     admissions: Semaphore,
+    /// Listeners to events.
+    listeners: Arc<Semaphore>,
+    /// Told when the service stops: what never ends by itself ends then.
+    closing: CancellationToken,
     /// Before each account.
     gates: BTreeMap<(MerchantId, WalletKind), Arc<Gate>>,
     /// Sends that are under way: a graceful stop waits for them.
@@ -186,6 +192,8 @@ impl Desk {
         Arc::new(Self {
             gates,
             admissions: Semaphore::new(settings.refunds_at_once),
+            listeners: Arc::new(Semaphore::new(LISTENERS)),
+            closing: CancellationToken::new(),
             ledger: parts.ledger,
             keys: parts.keys,
             scans: parts.scans,
@@ -285,6 +293,23 @@ impl Desk {
     /// [`Refusal::Overloaded`].
     pub fn admit(&self) -> Result<SemaphorePermit<'_>, Refusal> {
         self.admissions.try_acquire().map_err(|_| Refusal::Overloaded)
+    }
+
+    /// A place for one listener to events.
+    /// # Errors
+    /// [`Refusal::Overloaded`].
+    pub fn listen(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        Arc::clone(&self.listeners).try_acquire_owned().map_err(|_| Refusal::Overloaded)
+    }
+
+    /// Ends what never ends by itself.
+    pub fn close_streams(&self) {
+        self.closing.cancel();
+    }
+
+    /// Comes when the service stops.
+    pub async fn closing(&self) {
+        self.closing.cancelled().await;
     }
 
     /// The right to one refund call for an order, before anything is reserved.
