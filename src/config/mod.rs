@@ -16,9 +16,11 @@ use secrecy::{ExposeSecret as _, SecretString};
 pub use merchants::MerchantAccounts;
 
 use crate::{
-    domain::policy::{OperatorRule, Policy},
+    domain::{
+        gate::GateLimits,
+        policy::{OperatorRule, Policy},
+    },
     scan::Limits,
-    service::GateLimits,
 };
 
 /// The checked settings of `serve`. `Debug` shows no secret.

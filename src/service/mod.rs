@@ -33,7 +33,6 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub use check_operator::{Pin, PinError, hash_pin};
 pub use error::ServiceError;
 pub use forward_notification::Forwards;
-pub use gate::GateLimits;
 pub use preview_refund::Preview;
 pub use register_order::Registered;
 pub use request_refund::{RefundAnswer, RefundRequest, ScanGiven};
@@ -43,7 +42,9 @@ pub use webhook_endpoints::{EndpointView, NewEndpointView};
 
 use self::gate::{Gate, Lane, Pass, Shut};
 use crate::{
-    domain::{idempotency::Fingerprinter, order::Order, policy::Policy, refusal::Refusal, view::OrderView},
+    domain::{
+        gate::GateLimits, idempotency::Fingerprinter, order::Order, policy::Policy, refusal::Refusal, view::OrderView,
+    },
     keys::Keys,
     ledger::{Ledger, Pace},
     scan::ScanPool,

@@ -186,8 +186,11 @@ mod tests {
         body.join("&").into_bytes()
     }
 
-    fn hint_of(event_id: &str, request_no: &str) -> Notification {
+    /// `fen`: what was paid, and what the trade has refunded so far.
+    fn hint_of(event_id: &str, request_no: &str, fen: Option<(i64, i64)>) -> Notification {
         Notification::Hint {
+            total: fen.map(|(total, _)| Money::fen(total).unwrap()),
+            refunded: fen.map(|(_, refunded)| Money::fen(refunded).unwrap()),
             event_id: EventId::parse(event_id).unwrap(),
             order_no: OrderNo::parse("T20250101000001").unwrap(),
             request_no: Some(WalletRequestNo::parse(request_no).unwrap()),
@@ -209,7 +212,7 @@ mod tests {
         };
         let settings = fixtures::encrypting_settings();
         let key = settings.content_key.as_ref().unwrap();
-        for (status, expected) in [("F", bounced("n-1", "R-1")), ("S", hint_of("n-1", "R-1"))] {
+        for (status, expected) in [("F", bounced("n-1", "R-1")), ("S", hint_of("n-1", "R-1", None))] {
             let fields = |extra: &[(&'static str, Vec<u8>)]| {
                 let mut all: Vec<(&str, Vec<u8>)> = NEWS.iter().map(|(name, value)| (*name, value.to_vec())).collect();
                 all.push(("msg_method", DEPOSIT_BACK.as_bytes().to_vec()));
@@ -230,8 +233,8 @@ mod tests {
     fn the_notifications_of_the_vectors_become_hints_and_the_altered_one_is_refused() {
         for settings in [fixtures::settings(), fixtures::certificate_settings()] {
             for (name, expected) in [
-                ("partial_refund", Ok(hint_of("2025010100222105321000000000000001", "R20250101000001_1"))),
-                ("full_refund_closes_trade", Ok(hint_of("2025010100222110001000000000000002", "R20250101000001_2"))),
+                ("partial_refund", Ok(hint_of("2025010100222105321000000000000001", "R20250101000001_1", Some((5_000, 2_000))))),
+                ("full_refund_closes_trade", Ok(hint_of("2025010100222110001000000000000002", "R20250101000001_2", Some((5_000, 5_000))))),
                 ("deposit_back_failed_message", Ok(bounced("2025010100262105321000000000000003", "R20250101000001_1"))),
                 ("tampered_amount", Err(NotGenuine::BadSignature)),
             ] {
@@ -292,15 +295,17 @@ mod tests {
         let settings = fixtures::settings();
         let event_id = EventId::parse("n-1").unwrap();
         let order_no = OrderNo::parse("T20250101000001").unwrap();
-        let hint = |request_no: Option<&str>| {
+        let hint = |request_no: Option<&str>, refunded: Option<i64>| {
             let request_no = request_no.map(|text| WalletRequestNo::parse(text).unwrap());
-            Ok(Notification::Hint { event_id: event_id.clone(), order_no: order_no.clone(), request_no })
+            let refunded = refunded.map(|fen| Money::fen(fen).unwrap());
+            let (event_id, order_no) = (event_id.clone(), order_no.clone());
+            Ok(Notification::Hint { event_id, order_no, request_no, total: None, refunded })
         };
         for (changes, expected) in [
             (&[][..], Ok(Notification::Other { event_id: event_id.clone() })),
-            (&[("refund_fee", &b"1.00"[..]), ("out_biz_no", b"R-1")], hint(Some("R-1"))),
-            (&[("gmt_refund", b"2025-01-01 10:53:21.123")], hint(None)),
-            (&[("refund_fee", b"1.00"), ("out_biz_no", "外".as_bytes())], hint(None)),
+            (&[("refund_fee", &b"1.00"[..]), ("out_biz_no", b"R-1")], hint(Some("R-1"), Some(100))),
+            (&[("gmt_refund", b"2025-01-01 10:53:21.123")], hint(None, None)),
+            (&[("refund_fee", b"1.00"), ("out_biz_no", "外".as_bytes())], hint(None, Some(100))),
             (&[("app_id", b"2021000000000002")], Err(NotGenuine::OtherAccount)),
             (&[("seller_id", b"2088000000000002")], Err(NotGenuine::OtherAccount)),
             (&[("refund_fee", b"1.00"), ("out_trade_no", b"has space")], Err(unreadable("no out_trade_no"))),
