@@ -1,5 +1,7 @@
 //! Puts the parts together: the only place, beside `cli`, with concrete wallets, stores and servers.
 
+mod accounts;
+
 use std::{
     collections::BTreeMap,
     fs::{File, TryLockError},
@@ -11,11 +13,12 @@ use std::{
 
 use actix_web::dev::ServerHandle;
 use metrics_exporter_prometheus::PrometheusHandle;
-use scanback_alipay::Alipay;
 use scanback_wallet::{Clock, MerchantId, SystemClock, Wallet, WalletKind};
-use scanback_wechat::WechatPay;
 use secrecy::ExposeSecret as _;
 use tokio::task::JoinHandle;
+
+use accounts::Accounts;
+pub use accounts::Reloaded;
 
 use crate::{
     config::{MerchantAccounts, Settings},
@@ -30,8 +33,6 @@ use crate::{
 
 /// Idle connections kept to a wallet: calls follow each other closely, and a handshake costs more than a refund.
 const IDLE_PER_HOST: usize = 32;
-/// After a list of certificates that didn't come: they are asked for by the first answer that needs them as well.
-const CERTIFICATES_AGAIN_AFTER: Duration = Duration::from_secs(600);
 /// How long a stop waits for loops and sends, beside the server's own wait: 10 s in all (contract §2).
 const STOP_WITHIN: Duration = Duration::from_secs(8);
 
@@ -79,6 +80,7 @@ pub enum StartError {
 /// A running service.
 pub struct Service {
     address: SocketAddr,
+    accounts: Accounts,
     desk: Arc<Desk>,
     server: ServerHandle,
     running: JoinHandle<std::io::Result<()>>,
@@ -150,24 +152,15 @@ fn forwards(settings: &Settings) -> Result<Forwards, StartError> {
     Ok(Forwards::new(settings.merchants.iter().filter_map(of).collect())?)
 }
 
-type Wallets = BTreeMap<(MerchantId, WalletKind), Arc<dyn Wallet>>;
+/// Wallets by merchant and kind.
+pub type Wallets = BTreeMap<(MerchantId, WalletKind), Arc<dyn Wallet>>;
 
-/// The wallets of all merchants, and the WeChat accounts whose certificates are refreshed.
-fn wallets(settings: &mut Settings, clock: &Arc<dyn Clock>) -> Result<(Wallets, Vec<Arc<WechatPay>>), StartError> {
-    let client = wallet_client(settings)?;
-    let (mut wallets, mut refreshed) = (Wallets::new(), Vec::new());
-    for merchant in settings.merchants.drain(..) {
-        if let Some(account) = merchant.wechat {
-            let wallet = Arc::new(WechatPay::new(account, client.clone(), Arc::clone(clock)));
-            refreshed.push(Arc::clone(&wallet));
-            wallets.insert((merchant.id.clone(), WalletKind::Wechat), wallet);
-        }
-        if let Some(account) = merchant.alipay {
-            let wallet = Arc::new(Alipay::new(account, client.clone(), Arc::clone(clock)));
-            wallets.insert((merchant.id, WalletKind::Alipay), wallet);
-        }
-    }
-    Ok((wallets, refreshed))
+/// The wallets of all merchants, without anything else of the service: for a look at them.
+/// # Errors
+/// [`StartError::Client`].
+pub fn accounts_of(mut settings: Settings) -> Result<Wallets, StartError> {
+    let merchants = std::mem::take(&mut settings.merchants);
+    Ok(Accounts::new(merchants, wallet_client(&settings)?, Arc::new(SystemClock)).wallets())
 }
 
 impl Service {
@@ -190,7 +183,8 @@ impl Service {
         let (machine, clock): (Arc<dyn Clock>, _) = (Arc::new(SystemClock), Arc::new(LedgerClock::default()));
         clock.set_by(&ledger).await?;
         let forwards = forwards(&settings)?;
-        let (wallets, refreshed) = wallets(&mut settings, &machine)?;
+        let merchants = std::mem::take(&mut settings.merchants);
+        let accounts = Accounts::new(merchants, wallet_client(&settings)?, machine);
         if !ledger.is_shared() {
             // the only process on this ledger: whoever held a lease is dead
             ledger.take_over_leases(clock.now()).await?;
@@ -200,7 +194,7 @@ impl Service {
             ledger,
             keys,
             scans: ScanPool::of_this_machine(settings.frames),
-            wallets,
+            wallets: accounts.wallets(),
             forwards,
             webhooks: WebhookClient::new(settings.private_webhooks, Timeouts::default())?,
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
@@ -237,11 +231,9 @@ impl Service {
             }
             None => None,
         };
-        for account in refreshed {
-            tokio::spawn(keep_certificates_fresh(account));
-        }
         Ok(Self {
             address,
+            accounts,
             workers: Workers::start(&desk, clock),
             desk,
             server: server.handle(),
@@ -263,6 +255,11 @@ impl Service {
         &self.desk
     }
 
+    /// Takes the keys of the wallets' accounts from settings that were read again; nothing else of them.
+    pub fn reload_keys(&self, settings: Settings) -> Reloaded {
+        self.accounts.reload(settings.merchants)
+    }
+
     /// Stops within 10 s: no new work; what is in flight ends, or is left durable for recovery (contract §2).
     pub async fn stop(self) {
         tracing::info!("stopping: no new work is taken");
@@ -281,17 +278,5 @@ impl Service {
         self.running.abort();
         self.desk.ledger().close().await;
         tracing::info!("stopped");
-    }
-}
-
-/// WeChat Pay's platform certificates, looked after before they are needed (wechat-pay §4: at least every 12 h). In pure
-/// public key mode the wallet has none, and says so.
-async fn keep_certificates_fresh(account: Arc<WechatPay>) {
-    loop {
-        tokio::time::sleep(account.refresh_due_in()).await;
-        if let Err(error) = account.refresh_certificates().await {
-            tracing::info!(%error, "no platform certificates were fetched");
-            tokio::time::sleep(CERTIFICATES_AGAIN_AFTER).await;
-        }
     }
 }

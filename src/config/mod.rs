@@ -18,6 +18,7 @@ pub use merchants::MerchantAccounts;
 use crate::{
     domain::{
         gate::GateLimits,
+        payer::PayerCheck,
         policy::{OperatorRule, Policy},
     },
     scan::Limits,
@@ -209,6 +210,9 @@ impl Settings {
             "always" => OperatorRule::Always,
             other => return Err(wrong("policy.operator", format!("{other:?} is not never, terminal or always"))),
         };
+        let payer_check = PayerCheck::parse(&raw.policy.payer_check).ok_or_else(|| {
+            wrong("policy.payer_check", format!("{:?} is not off, where_possible or required", raw.policy.payer_check))
+        })?;
         let defaults = Limits::default();
         let merchants = raw
             .merchant
@@ -245,6 +249,7 @@ impl Settings {
                 operator,
                 require_note: raw.policy.require_note,
                 partial_refunds: raw.policy.partial_refunds,
+                payer_check,
                 ..Policy::default()
             },
             frames: Limits {
@@ -286,6 +291,7 @@ mod tests {
             ("[htpp]\nlisten = \"127.0.0.1:1\"\n", "htpp"),
             ("[wallet]\ntime_scale = 0\n", "wallet.time_scale"),
             ("[policy]\noperator = \"sometimes\"\n", "policy.operator"),
+            ("[policy]\npayer_check = \"maybe\"\n", "policy.payer_check"),
             ("[http]\nanswer_within_ms = 0\n", "http.answer_within_ms"),
             ("[http]\npublic_url = \"ftp://x\"\n", "http.public_url"),
             ("[[merchant]]\nid = \"has space\"\n", "merchant.id"),

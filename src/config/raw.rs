@@ -141,6 +141,7 @@ pub(super) struct Policy {
     #[serde(deserialize_with = "whole")]
     pub(super) refund_window_days: u32,
     pub(super) partial_refunds: bool,
+    pub(super) payer_check: String,
 }
 
 impl Default for Policy {
@@ -152,6 +153,7 @@ impl Default for Policy {
             scan_max_age_s: policy.scan_max_age_s,
             refund_window_days: policy.refund_window_days,
             partial_refunds: policy.partial_refunds,
+            payer_check: "off".into(),
         }
     }
 }

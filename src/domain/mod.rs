@@ -5,6 +5,7 @@ pub mod code;
 pub mod gate;
 pub mod idempotency;
 pub mod order;
+pub mod payer;
 pub mod policy;
 pub mod reason;
 pub mod refund;

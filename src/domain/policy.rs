@@ -6,6 +6,7 @@ use scanback_wallet::{Capabilities, Money};
 use crate::domain::{
     actor::Role,
     order::{Order, OrderState},
+    payer::PayerCheck,
     reason::{Reason, default_reasons},
     refusal::Refusal,
 };
@@ -36,6 +37,8 @@ pub struct Policy {
     pub require_note: bool,
     /// Whether less than all that is left may go back.
     pub partial_refunds: bool,
+    /// Whether who shows a payment code must be the payer.
+    pub payer_check: PayerCheck,
 }
 
 impl Default for Policy {
@@ -47,6 +50,7 @@ impl Default for Policy {
             operator: OperatorRule::Terminal,
             require_note: false,
             partial_refunds: true,
+            payer_check: PayerCheck::Off,
         }
     }
 }

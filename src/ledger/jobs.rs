@@ -94,14 +94,14 @@ impl Ledger {
             .await
     }
 
-    /// When the next follow-up job is due, leased ones left out.
+    /// When the next follow-up job is due. One that somebody holds is left out: should its lease end, the next regular look
+    /// finds it.
     /// # Errors
     /// [`LedgerError`] where the database doesn't answer.
     pub async fn next_follow_up(&self) -> Result<Option<Timestamp>, LedgerError> {
-        let sql = "SELECT MIN(CASE WHEN lease_until > due_at THEN lease_until ELSE due_at END) AS due \
-                   FROM jobs WHERE kind = $1";
+        let sql = "SELECT due_at FROM jobs WHERE kind = $1 AND lease_until = 0 ORDER BY due_at LIMIT 1";
         let row = self.db.reader().await?.row(sql, params![FOLLOW]).await?;
-        row.map_or(Ok(None), |row| row.opt_time("due"))
+        row.map_or(Ok(None), |row| row.opt_time("due_at"))
     }
 
     /// Gives a leased job back, to be taken again at `due_at`. It was not done: this look doesn't count.

@@ -111,14 +111,22 @@ impl Ledger {
         filter: &RefundFilter,
     ) -> Result<Page<Refund>, LedgerError> {
         let (before, before_id) = after(filter.cursor.as_ref());
-        let sql = concat!(
-            "SELECT ",
-            columns!(),
-            " FROM refunds WHERE ($1 = '' OR merchant_id = $1) AND ($2 = '' OR order_no = $2) AND ($3 = '' OR state = $3) \
-             AND ($4 = 0 OR attention IS NOT NULL) AND created_at >= $5 AND created_at < $6 \
-             AND (created_at < $7 OR (created_at = $7 AND refund_id < $8)) \
-             ORDER BY created_at DESC, refund_id DESC LIMIT $9",
-        );
+        macro_rules! sql {
+            ($whose:literal) => {
+                concat!(
+                    "SELECT ",
+                    columns!(),
+                    " FROM refunds WHERE ",
+                    $whose,
+                    " AND ($2 = '' OR order_no = $2) AND ($3 = '' OR state = $3) \
+                     AND ($4 = 0 OR attention IS NOT NULL) AND created_at >= $5 AND created_at < $6 \
+                     AND created_at <= $7 AND (created_at < $7 OR refund_id < $8) \
+                     ORDER BY created_at DESC, refund_id DESC LIMIT $9",
+                )
+            };
+        }
+        // two texts, so that a merchant's page comes from the index
+        let sql = if merchant.is_some() { sql!("merchant_id = $1") } else { sql!("$1 = ''") };
         let values = params![
             merchant.map_or("", MerchantId::as_str),
             filter.order_no.as_ref().map_or("", OrderNo::as_str),

@@ -85,7 +85,10 @@ impl Desk {
     }
 
     /// A look-up that leaves time to answer the caller (contract §3: within `http.answer_within_ms`).
-    async fn in_time<T>(&self, look_up: impl Future<Output = Result<T, WalletError>>) -> Result<T, WalletError> {
+    pub(super) async fn in_time<T>(
+        &self,
+        look_up: impl Future<Output = Result<T, WalletError>>,
+    ) -> Result<T, WalletError> {
         let within = self.settings.answer_within / 2;
         let late = || Doubt::new(DoubtKind::TimedOut, "no answer in the time that a look-up has").into();
         tokio::time::timeout(within, look_up).await.unwrap_or_else(|_| Err(late()))

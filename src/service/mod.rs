@@ -1,6 +1,7 @@
 //! The use cases: a file each, named by what the person wants. Here is the desk itself and nothing else.
 
 mod check_operator;
+mod check_payer;
 mod error;
 mod find_order;
 mod follow_refund;
@@ -136,10 +137,15 @@ impl Pepper {
         }
     }
 
-    /// A payer's id as the ledger keeps it (contract §4 rule 11), lower-case hex.
+    /// A payer's id as the ledger keeps it (contract §4 rule 11): `scope:` and lower-case hex, or the hex alone for a name of no
+    /// known scope.
     #[must_use]
     pub fn hash_payer(&self, payer: &PayerId) -> String {
-        hex::encode(hmac::sign(&self.payer, payer.expose().as_bytes()))
+        let hash = hex::encode(hmac::sign(&self.payer, payer.expose().as_bytes()));
+        match payer.scope() {
+            "" => hash,
+            scope => format!("{scope}:{hash}"),
+        }
     }
 
     /// Makes fingerprints of requests.

@@ -375,7 +375,9 @@ impl Desk {
         let order = match (&request.order_no, by_scan) {
             (Some(number), _) => self.find_meant(caller, request.wallet, code, number).await?,
             (None, Some(id)) => self.ledger.order(id).await?,
-            (None, None) if code.is_some() => return Err(Refusal::OrderRequired.into()),
+            (None, None) if code.is_some() => {
+                return Err(self.order_required(&caller.merchant_id, scan.as_ref()).await);
+            }
             (None, None) => {
                 return Err(Refusal::field("order_no", "name the order, or scan its bill code").into());
             }
@@ -386,7 +388,7 @@ impl Desk {
         let meant = code.or(request.wallet);
         match meant {
             Some(code) if code != order.wallet => Err(Refusal::WalletMismatch { code, order: order.wallet }.into()),
-            _ => Ok(Found { order, scan }),
+            _ => Ok(Found { order: self.check_payer(order, scan.as_ref()).await?, scan }),
         }
     }
 

@@ -129,6 +129,11 @@ impl Shop {
         self.service.as_ref().unwrap().ask_to_stop();
     }
 
+    /// Asks the service to read the keys of its wallets again.
+    pub(crate) fn reload(&self) {
+        self.service.as_ref().unwrap().reload();
+    }
+
     /// Waits until the service that was asked to stop has stopped.
     pub(crate) async fn stop(&mut self) -> ExitStatus {
         self.service.as_mut().unwrap().stop(STOPS_WITHIN).await

@@ -186,14 +186,14 @@ mod tests {
         body.join("&").into_bytes()
     }
 
-    /// `fen`: what was paid, and what the trade has refunded so far.
-    fn hint_of(event_id: &str, request_no: &str, fen: Option<(i64, i64)>) -> Notification {
+    fn hint_of(event_id: &str, request_no: &str, sums: Option<(&str, &str)>) -> Notification {
+        let yuan = |yuan: &str| Money::parse_yuan(yuan).unwrap();
         Notification::Hint {
-            total: fen.map(|(total, _)| Money::fen(total).unwrap()),
-            refunded: fen.map(|(_, refunded)| Money::fen(refunded).unwrap()),
             event_id: EventId::parse(event_id).unwrap(),
             order_no: OrderNo::parse("T20250101000001").unwrap(),
             request_no: Some(WalletRequestNo::parse(request_no).unwrap()),
+            total: sums.map(|sums| yuan(sums.0)),
+            refunded: sums.map(|sums| yuan(sums.1)),
         }
     }
 
@@ -233,8 +233,14 @@ mod tests {
     fn the_notifications_of_the_vectors_become_hints_and_the_altered_one_is_refused() {
         for settings in [fixtures::settings(), fixtures::certificate_settings()] {
             for (name, expected) in [
-                ("partial_refund", Ok(hint_of("2025010100222105321000000000000001", "R20250101000001_1", Some((5_000, 2_000))))),
-                ("full_refund_closes_trade", Ok(hint_of("2025010100222110001000000000000002", "R20250101000001_2", Some((5_000, 5_000))))),
+                (
+                    "partial_refund",
+                    Ok(hint_of("2025010100222105321000000000000001", "R20250101000001_1", Some(("50.00", "20.00")))),
+                ),
+                (
+                    "full_refund_closes_trade",
+                    Ok(hint_of("2025010100222110001000000000000002", "R20250101000001_2", Some(("50.00", "50.00")))),
+                ),
                 ("deposit_back_failed_message", Ok(bounced("2025010100262105321000000000000003", "R20250101000001_1"))),
                 ("tampered_amount", Err(NotGenuine::BadSignature)),
             ] {
@@ -295,17 +301,17 @@ mod tests {
         let settings = fixtures::settings();
         let event_id = EventId::parse("n-1").unwrap();
         let order_no = OrderNo::parse("T20250101000001").unwrap();
-        let hint = |request_no: Option<&str>, refunded: Option<i64>| {
+        let hint = |request_no: Option<&str>, refunded: Option<&str>| {
             let request_no = request_no.map(|text| WalletRequestNo::parse(text).unwrap());
-            let refunded = refunded.map(|fen| Money::fen(fen).unwrap());
+            let refunded = refunded.map(|yuan| Money::parse_yuan(yuan).unwrap());
             let (event_id, order_no) = (event_id.clone(), order_no.clone());
             Ok(Notification::Hint { event_id, order_no, request_no, total: None, refunded })
         };
         for (changes, expected) in [
             (&[][..], Ok(Notification::Other { event_id: event_id.clone() })),
-            (&[("refund_fee", &b"1.00"[..]), ("out_biz_no", b"R-1")], hint(Some("R-1"), Some(100))),
+            (&[("refund_fee", &b"1.00"[..]), ("out_biz_no", b"R-1")], hint(Some("R-1"), Some("1.00"))),
             (&[("gmt_refund", b"2025-01-01 10:53:21.123")], hint(None, None)),
-            (&[("refund_fee", b"1.00"), ("out_biz_no", "外".as_bytes())], hint(None, Some(100))),
+            (&[("refund_fee", b"1.00"), ("out_biz_no", "外".as_bytes())], hint(None, Some("1.00"))),
             (&[("app_id", b"2021000000000002")], Err(NotGenuine::OtherAccount)),
             (&[("seller_id", b"2088000000000002")], Err(NotGenuine::OtherAccount)),
             (&[("refund_fee", b"1.00"), ("out_trade_no", b"has space")], Err(unreadable("no out_trade_no"))),

@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
+use jiff::Timestamp;
 use reqwest::Url;
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -76,6 +77,15 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// When the first of the certificates ends; `None` in public key mode.
+    #[must_use]
+    pub const fn first_expiry(&self) -> Option<Timestamp> {
+        match &self.verifying {
+            Verifying::PublicKey(_) => None,
+            Verifying::Certificates(held) => Some(held.first_expiry()),
+        }
+    }
+
     /// Reads and checks everything that can be checked without the network.
     /// # Errors
     /// [`SettingsError`] for the first thing that is wrong.

@@ -4,6 +4,8 @@
 mod bill;
 mod calls;
 mod clock;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod ids;
 mod money;
 mod outcome;

@@ -116,6 +116,7 @@ impl Client {
             apiv3_key,
             apiv2_key,
             verifiers,
+            merchant_cert_until: _,
         } = settings;
         let sub = sub_mchid.map(|mchid| SubMerchant { mchid, appid: sub_appid });
         Self {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use jiff::Timestamp;
 use reqwest::Url;
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -83,6 +84,16 @@ pub struct Settings {
     pub apiv2_key: Option<ApiV2Key>,
     /// Verify answers and notifications.
     pub verifiers: Verifiers,
+    /// The end of the merchant's own certificate, where it is at hand.
+    pub merchant_cert_until: Option<Timestamp>,
+}
+
+impl Settings {
+    /// When the first of the configured certificates ends. A platform certificate that ends is replaced by itself.
+    #[must_use]
+    pub fn first_expiry(&self) -> Option<Timestamp> {
+        self.merchant_cert_until
+    }
 }
 
 impl fmt::Debug for Settings {
@@ -194,6 +205,7 @@ impl SettingsText {
             apiv3_key,
             apiv2_key: self.apiv2()?,
             verifiers,
+            merchant_cert_until: certificate.as_ref().map(Certificate::valid_until),
         })
     }
 
