@@ -147,9 +147,8 @@ async fn redis(settings: &Settings, findings: &mut Findings) {
 
 async fn database(settings: &Settings, findings: &mut Findings) -> Option<Ledger> {
     let url = settings.database_url.expose_secret();
-    if let Some(path) = url.strip_prefix("sqlite:").map(|rest| rest.split('?').next().unwrap_or(rest))
-        && !Path::new(path).exists()
-    {
+    let file = url.strip_prefix("sqlite:").map(|rest| rest.strip_prefix("//").unwrap_or(rest));
+    if file.is_some_and(|file| !Path::new(file.split('?').next().unwrap_or(file)).exists()) {
         findings.say(Verdict::Warn, "database", "the SQLite file is not there yet: `serve` or `migrate` makes it");
         return None;
     }
@@ -163,6 +162,10 @@ async fn database(settings: &Settings, findings: &mut Findings) -> Option<Ledger
     match ledger.ping().await {
         Ok(()) => {
             findings.say(Verdict::Ok, "database", "answers, and takes writes");
+            for name in ledger.settings_that_lose_commits().await.unwrap_or_default() {
+                let how = "an acknowledged refund could be forgotten in a crash: set it to on";
+                findings.say(Verdict::Warn, &format!("database setting {name}"), how);
+            }
             Some(ledger)
         }
         Err(error) => {
