@@ -125,10 +125,11 @@ async fn a_slow_wallet_holds_up_its_own_refunds_alone() {
         assert!(began.elapsed() < Duration::from_millis(1_500), "held up for {:?}", began.elapsed());
     }
     let answers = slow.await.unwrap();
-    for answer in answers.iter().filter(|answer| answer.status != 202) {
+    let (taken, others): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| matches!(answer.status, 201 | 202));
+    for answer in others {
         refused(answer, "overloaded"); // no place became free in time
     }
-    assert!(answers.iter().filter(|answer| answer.status == 202).count() >= 4);
+    assert!(taken.len() >= 4);
     shop.close().await;
 }
 

@@ -77,8 +77,9 @@ async fn a_killed_replicas_refund_is_taken_over_in_seconds() {
     replica.service.kill();
     let took = until_listed(&shop, &["processing", "succeeded"]).await;
     assert!(took < Duration::from_secs(5), "it took {took:?}");
+    // the wallet tells the dead one; a person who looks makes the living one ask
     shop.sandbox().settle(&listed(&shop).await, "SUCCESS").await;
-    until_listed(&shop, &["succeeded"]).await;
+    shop.until(listed(&shop).await["refund_id"].as_str().unwrap(), "succeeded").await;
     shop.close().await;
 }
 
@@ -134,6 +135,7 @@ async fn a_time_out_that_comes_after_the_end_leaves_no_trace_in_the_story() {
     let shop = Shop::new().impatient().order(WECHAT, "SOON-00005", 1_000).open().await;
     shop.sandbox().fault(WECHAT, "refund", "effect_then_timeout").await;
     ask(&shop, "SOON-00005");
+    shop.sandbox().until_taken(WECHAT, "SOON-00005").await;
     until_listed(&shop, &["succeeded"]).await;
     let before = listed(&shop).await;
     tokio::time::sleep(Duration::from_millis(2_500)).await;

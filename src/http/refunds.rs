@@ -24,6 +24,7 @@ use crate::{
         policy::Policy,
         refund::RefundState,
         refusal::Refusal,
+        typed,
         view::RefundView,
     },
     ledger::RefundFilter,
@@ -127,6 +128,9 @@ impl RefundBody {
         let metadata = self.metadata.map(serde_json::Value::Object);
         if metadata.as_ref().is_some_and(|metadata| metadata.to_string().len() > MAX_METADATA) {
             checked.wrong("metadata", "has at most 4096 bytes");
+        }
+        if metadata.as_ref().is_some_and(typed::holds_code) {
+            checked.wrong("metadata", "holds what looks like a payment code, which is stored nowhere");
         }
         if scan_id.is_some() && !frames.is_empty() {
             checked.wrong("scan_id", "give a scan_id or frames, not both");

@@ -7,6 +7,7 @@ mod audit;
 mod clock;
 mod db;
 mod error;
+mod events;
 mod external;
 mod idempotency;
 mod jobs;
@@ -28,6 +29,7 @@ use uuid::Uuid;
 
 pub use clock::{CLOCK_LIMIT, LedgerClock};
 pub use error::LedgerError;
+pub use events::LedgerEvent;
 pub use idempotency::KeptAnswer;
 pub use jobs::Job;
 pub use operators::Operator;

@@ -68,6 +68,19 @@ impl Ledger {
         self.db.write(move |conn| Box::pin(conn.run(batch))).await
     }
 
+    /// Settings of PostgreSQL under which a commit that was acknowledged can be lost in a crash.
+    /// # Errors
+    /// [`LedgerError`] where the database doesn't answer.
+    pub async fn settings_that_lose_commits(&self) -> Result<Vec<String>, LedgerError> {
+        if !self.is_shared() {
+            return Ok(Vec::new()); // on SQLite we set them ourselves
+        }
+        let sql = "SELECT name FROM pg_settings WHERE name IN ('synchronous_commit', 'fsync', 'full_page_writes') \
+                   AND setting = 'off' ORDER BY name";
+        let rows = self.db.reader().await?.rows(sql, params![]).await?;
+        rows.iter().map(|row| row.text("name")).collect()
+    }
+
     /// The time at the database, which all processes on it go by. `None` on SQLite: this machine's clock is the one.
     /// # Errors
     /// [`LedgerError`] where the database doesn't answer.
