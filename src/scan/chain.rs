@@ -1,10 +1,7 @@
 //! The chain of decoders, as data: quick and likely first. The first stage that reads something ends it, and a stage reads
 //! every code that it can. Order and worth of the stages: scanning notes, "The chains" (A, without its ladder).
 
-use std::{
-    cell::OnceCell,
-    time::{Duration, Instant},
-};
+use std::{cell::OnceCell, time::Duration};
 
 use image::GrayImage;
 use rxing::{
@@ -14,30 +11,20 @@ use rxing::{
 use serde::Serialize;
 
 use super::{
-    Corners, Symbology,
+    Corners, Symbology, bars,
     black::black_and_white,
     code128::{self, Bars, Effort, Lines},
+    deadline::Deadline,
+    grey::Grey,
     guard::guarded,
     qr::{self, Square},
+    regions::Edges,
+    square::{self, Dark},
 };
 
 /// Rows that must agree on bars read with local thresholds: those make patterns out of noise, and the check of Code 128 is
 /// one digit of 103 (scanning notes, "Safety").
 const FEWEST_LOCAL_ROWS: usize = 2;
-
-/// When to stop. It is asked between stages, rows and codes: one decoder's look at one code can't be interrupted.
-#[derive(Clone, Copy)]
-pub(super) struct Deadline(Option<Instant>);
-
-impl Deadline {
-    pub(super) fn after(budget: Duration) -> Self {
-        Self(Instant::now().checked_add(budget))
-    }
-
-    pub(super) fn is_over(self) -> bool {
-        self.0.is_some_and(|at| Instant::now() >= at)
-    }
-}
 
 /// One look at the picture by one decoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -53,12 +40,23 @@ pub enum Stage {
     InvertedRxingHarder,
     /// [`Self::Rqrr`] on the inverted picture.
     InvertedRqrr,
+    /// Our own reader for squares.
+    Square,
+    /// Our own reader for bars.
+    Bars,
 }
 
 impl Stage {
     /// The stages in their order.
-    pub const CHAIN: [Self; 5] =
-        [Self::Rxing, Self::RxingHarder, Self::Rqrr, Self::InvertedRxingHarder, Self::InvertedRqrr];
+    pub const CHAIN: [Self; 7] = [
+        Self::Rxing,
+        Self::RxingHarder,
+        Self::Rqrr,
+        Self::InvertedRxingHarder,
+        Self::InvertedRqrr,
+        Self::Bars,
+        Self::Square,
+    ];
 
     /// Its name, for people.
     #[must_use]
@@ -69,6 +67,8 @@ impl Stage {
             Self::Rqrr => "rqrr",
             Self::InvertedRxingHarder => "inverted: rxing, harder",
             Self::InvertedRqrr => "inverted: rqrr",
+            Self::Square => "our own squares",
+            Self::Bars => "our own bars",
         }
     }
 
@@ -121,7 +121,7 @@ pub(super) fn run(luma: &GrayImage, stages: &[Stage], deadline: Deadline) -> (Ve
         if !looks.is_empty() && deadline.is_over() {
             break;
         }
-        let began = Instant::now();
+        let began = deadline.used();
         let seen = if stage.is_inverted() {
             let inverted = inverted.get_or_insert_with(|| invert(luma));
             guarded(|| look(stage, &View::of(inverted), deadline))
@@ -133,7 +133,7 @@ pub(super) fn run(luma: &GrayImage, stages: &[Stage], deadline: Deadline) -> (Ve
         let all = readings.len();
         let readings: Vec<Reading> = readings.into_iter().filter(|one| !one.text.is_empty()).collect();
         let (read, empty) = (readings.len(), all - readings.len());
-        looks.push(Look { stage, elapsed: began.elapsed(), read, damaged, empty, panicked });
+        looks.push(Look { stage, elapsed: deadline.used() - began, read, damaged, empty, panicked });
         if read > 0 {
             return (readings, Some(stage), looks);
         }
@@ -146,6 +146,17 @@ fn look(stage: Stage, view: &View<'_>, deadline: Deadline) -> (Vec<Reading>, usi
         Stage::Rqrr | Stage::InvertedRqrr => {
             let seen = qr::by_rqrr(view.luma);
             return (seen.read.into_iter().map(Reading::of_square).collect(), seen.damaged);
+        }
+        Stage::Bars => {
+            let grey = Grey::of(view.luma);
+            let mut bars = bars::read(grey, &Edges::of(grey), &bars::Drawn::new(), deadline);
+            return (bars.drain(..).map(Reading::of_bars).collect(), 0);
+        }
+        Stage::Square => {
+            let grey = Grey::of(view.luma);
+            let finders = Dark::of(grey, 24, false).finders();
+            let look = square::read(grey, &finders, deadline);
+            return (look.read.into_iter().map(Reading::of_square).collect(), look.unread.len());
         }
         Stage::Rxing => false,
         Stage::RxingHarder | Stage::InvertedRxingHarder => true,

@@ -4,14 +4,19 @@
 //! `picture` checks the limits and unpacks; `chain` runs the decoders `qr` and `code128`; `sight` measures why nothing was
 //! read. What a text means is not decided here: see [`crate::domain::code`].
 
+mod bars;
 mod black;
 mod chain;
 mod code128;
+mod deadline;
+mod grey;
 mod guard;
 mod picture;
 mod pool;
 mod qr;
+mod regions;
 mod sight;
+mod square;
 
 use std::time::{Duration, Instant};
 
@@ -20,6 +25,7 @@ use serde::Serialize;
 
 pub use self::{
     chain::{Look, Stage},
+    deadline::Clock,
     pool::{ScanError, ScanPool},
     sight::{Sight, Unread},
 };
@@ -180,24 +186,30 @@ impl FrameError {
 /// # Errors
 /// [`FrameError`] where the bytes are no picture that may be unpacked.
 pub fn read_frame(bytes: &[u8], limits: &Limits) -> Result<Reading, FrameError> {
-    read_frame_by(bytes, limits, &Stage::CHAIN).map(|(reading, _)| reading)
+    read_frame_by(bytes, limits, &Stage::CHAIN, Clock::Wall).map(|(reading, _)| reading)
 }
 
 /// [`read_frame`] by stages of one's own choice, and the pixels that were looked at.
 /// # Errors
 /// As [`read_frame`].
-pub fn read_frame_by(bytes: &[u8], limits: &Limits, stages: &[Stage]) -> Result<(Reading, GrayImage), FrameError> {
+pub fn read_frame_by(
+    bytes: &[u8],
+    limits: &Limits,
+    stages: &[Stage],
+    clock: Clock,
+) -> Result<(Reading, GrayImage), FrameError> {
     let began = Instant::now();
     let luma = picture::unpack(bytes, limits)?;
     let unpacking = began.elapsed();
-    let (readings, stage, looks) = chain::run(&luma, stages, chain::Deadline::after(limits.budget));
+    let deadline = deadline::Deadline::after(limits.budget, clock);
+    let (readings, stage, looks) = chain::run(&luma, stages, deadline);
     let mut symbols: Vec<Symbol> = Vec::new();
     for reading in readings {
         let (Some(text), Some(stage)) = (ScannedText::new(reading.text), stage) else { continue };
         symbols.push(Symbol { symbology: reading.symbology, text, corners: reading.corners.to_pixels(), stage });
     }
     let sight = symbols.is_empty().then(|| Sight::of(&luma));
-    let looking = began.elapsed() - unpacking;
+    let looking = deadline.used();
     let (width, height) = luma.dimensions();
     Ok((Reading { symbols, width, height, unpacking, looking, looks, sight }, luma))
 }

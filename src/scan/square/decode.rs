@@ -1,0 +1,285 @@
+//! From doubtful modules to text: format, codewords with their doubt, error correction that erases the most doubtful.
+//!
+//! Error correction tells a right reading from a wrong one by the check codewords that it did not use up. Erasing uses them
+//! up too, so some are kept in reserve, and a reading that leaned on erasures must also be a whole, well-ended text.
+
+use rxing::qrcode::{common::ErrorCorrectionLevel, cpp_port::decoder::DecodeBitStream};
+
+use super::{
+    layout::{Layout, formats, masks},
+    reed_solomon::correct,
+    soft::Soft,
+};
+
+/// Check codewords of each block that stay unused, so that they can tell that the rest is right.
+const RESERVE: usize = 2;
+/// And without erasures: those by which the standard itself protects version 1 against misreading.
+const RESERVE_PLAIN: usize = 1;
+
+/// How many formats are tried: the likeliest, and those about as likely.
+const FORMATS: usize = 3;
+
+/// Share of the evidence that may speak against a reading.
+const MOST_AGAINST: f32 = 0.16;
+
+/// A text and how sure it is.
+pub(super) struct Decoded {
+    pub(super) text: String,
+    /// The share of the evidence, weighed by its clearness, that speaks against the reading.
+    pub(super) against: f32,
+}
+
+/// Reads a code's modules. `None` where nothing certain comes out.
+pub(super) fn decode(soft: &Soft, layout: &Layout) -> Option<Decoded> {
+    likely_formats(soft, layout).into_iter().find_map(|(level, mask)| decode_as(soft, layout, level, mask))
+}
+
+/// The formats by how well the two copies agree with them.
+fn likely_formats(soft: &Soft, layout: &Layout) -> Vec<(ErrorCorrectionLevel, u8)> {
+    let places = layout.format_places();
+    let value = |&(x, y): &(usize, usize)| soft.modules[y * layout.modules + x];
+    let bits: [f32; 15] = std::array::from_fn(|bit| value(&places[0][bit]) + value(&places[1][bit]));
+    let mut scored: Vec<(f32, ErrorCorrectionLevel, u8)> = formats()
+        .map(|(level, mask, word)| {
+            let score =
+                bits.iter().enumerate().map(|(bit, &dark)| if word >> (14 - bit) & 1 == 1 { dark } else { -dark });
+            (score.sum(), level, mask)
+        })
+        .collect();
+    scored.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let best = scored.first().map_or(0.0, |one| one.0);
+    let near = scored.into_iter().take(FORMATS).filter(|one| one.0 > best * 0.55);
+    near.map(|(_, level, mask)| (level, mask)).collect()
+}
+
+/// A codeword, how clear its least clear bit is, and its bits' values.
+#[derive(Clone, Copy)]
+struct Codeword {
+    value: u8,
+    clear: f32,
+    bits: [f32; 8],
+}
+
+impl Codeword {
+    /// The clearness that speaks against it being `corrected`, and all of its clearness.
+    fn against(&self, corrected: u8) -> (f32, f32) {
+        let mut sums = (0.0, 0.0);
+        for (bit, &soft) in self.bits.iter().enumerate() {
+            sums.1 += soft.abs();
+            if (corrected >> (7 - bit) & 1 == 1) != (soft > 0.0) {
+                sums.0 += soft.abs();
+            }
+        }
+        sums
+    }
+}
+
+fn decode_as(soft: &Soft, layout: &Layout, level: ErrorCorrectionLevel, mask: u8) -> Option<Decoded> {
+    let (sizes, checks) = layout.blocks(level);
+    let words: Vec<Codeword> = layout
+        .data
+        .as_chunks::<8>()
+        .0
+        .iter()
+        .map(|places| {
+            let bits = places.map(|at| {
+                let (x, y) = (at % layout.modules, at / layout.modules);
+                if masks(mask, x, y) { -soft.modules[at] } else { soft.modules[at] }
+            });
+            let value = bits.iter().fold(0, |value, bit| value << 1 | u8::from(*bit > 0.0));
+            Codeword { value, clear: bits.iter().fold(f32::MAX, |least, bit| least.min(bit.abs())), bits }
+        })
+        .collect();
+    let blocks = interleaved(&words, &sizes, checks);
+    let (mut data, mut against, mut evidence, mut leaned) = (Vec::new(), 0.0, 0.0, false);
+    for (block, size) in blocks.iter().zip(&sizes) {
+        let (corrected, used) = corrected(block, checks)?;
+        leaned |= used > checks / 2;
+        for (word, &value) in block.iter().zip(&corrected) {
+            let (contrary, all) = word.against(value);
+            against += contrary;
+            evidence += all;
+        }
+        data.extend_from_slice(&corrected[..*size]);
+    }
+    let against = against / f32::max(evidence, 1e-3);
+    if against > MOST_AGAINST || (leaned && !ends_well(&data, layout.version.getVersionNumber())) {
+        return None;
+    }
+    let read = DecodeBitStream(&data, layout.version, level).ok().filter(|read| read.isValid())?;
+    let text = read.text();
+    (!text.is_empty()).then_some(Decoded { text, against })
+}
+
+/// Takes the codewords apart into blocks: they stand in turns, data first, then checks.
+fn interleaved(words: &[Codeword], sizes: &[usize], checks: usize) -> Vec<Vec<Codeword>> {
+    let mut blocks = vec![Vec::new(); sizes.len()];
+    let mut next = words.iter().copied();
+    let longest = sizes.iter().copied().max().unwrap_or(0);
+    for row in 0..longest + checks {
+        for (block, &size) in blocks.iter_mut().zip(sizes) {
+            // A shorter block pauses in the last row of data.
+            if row < size || row >= longest {
+                block.extend(next.next());
+            }
+        }
+    }
+    blocks
+}
+
+/// Corrects a block, erasing ever more of the most doubtful codewords. Returns it and the check codewords used.
+fn corrected(block: &[Codeword], checks: usize) -> Option<(Vec<u8>, usize)> {
+    let mut doubtful: Vec<usize> = (0..block.len()).collect();
+    doubtful.sort_by(|&a, &b| block[a].clear.total_cmp(&block[b].clear));
+    let values: Vec<u8> = block.iter().map(|word| word.value).collect();
+    let most = checks.checked_sub(RESERVE)?;
+    let step = if checks > 16 { 2 } else { 1 };
+    let mut best: Option<(Vec<u8>, usize, f32)> = None;
+    for erased in (0..=most).step_by(step) {
+        let mut tried = values.clone();
+        let Some(errors) = correct(&mut tried, checks, &doubtful[..erased]) else { continue };
+        let reserve = if erased == 0 { RESERVE_PLAIN } else { RESERVE };
+        if erased + 2 * errors + reserve > checks {
+            continue;
+        }
+        let against: f32 = block.iter().zip(&tried).map(|(word, &value)| word.against(value).0).sum();
+        if best.as_ref().is_none_or(|best| against < best.2) {
+            best = Some((tried, erased + 2 * errors, against));
+        }
+        if erased == 0 {
+            break;
+        }
+    }
+    best.map(|(block, used, _)| (block, used))
+}
+
+/// Whether segments follow each other up to a terminator, and padding as the standard has it fills the rest.
+fn ends_well(data: &[u8], version: u32) -> bool {
+    let long = match version {
+        0..10 => 0,
+        10..27 => 1,
+        _ => 2,
+    };
+    let total = data.len() * 8;
+    let read = |at: usize, count: usize| {
+        (at + count <= total).then(|| {
+            (at..at + count).fold(0_usize, |value, bit| value << 1 | usize::from(data[bit / 8] >> (7 - bit % 8) & 1))
+        })
+    };
+    let mut at = 0;
+    while at + 4 <= total {
+        let Some(mode) = read(at, 4) else { return false };
+        at += 4;
+        let sized = match mode {
+            0 => break,
+            1 => ([10, 12, 14][long], 1),
+            2 => ([9, 11, 13][long], 2),
+            4 => ([8, 16, 16][long], 4),
+            5 => continue,
+            7 => {
+                at += 8;
+                continue;
+            }
+            8 => ([8, 10, 12][long], 8),
+            _ => return false,
+        };
+        let Some(count) = read(at, sized.0) else { return false };
+        at += sized.0;
+        at += match mode {
+            1 => count / 3 * 10 + [0, 4, 7][count % 3],
+            2 => count / 2 * 11 + count % 2 * 6,
+            4 => count * 8,
+            _ => count * 13,
+        };
+        if at > total {
+            return false;
+        }
+    }
+    let rest = at.div_ceil(8).min(data.len());
+    (at..rest * 8).all(|bit| data[bit / 8] >> (7 - bit % 8) & 1 == 0)
+        && data[rest..].iter().enumerate().all(|(nth, &pad)| pad == if nth % 2 == 0 { 0xEC } else { 0x11 })
+}
+
+#[cfg(test)]
+mod tests {
+    use fast_qr::{ECL, QRBuilder, Version};
+
+    use super::*;
+
+    const TEXT: &str = "134567890123456789";
+
+    fn drawn(version: Version, number: u32, level: ECL) -> (Soft, Layout) {
+        let code = QRBuilder::new(TEXT).version(version).ecl(level).build().unwrap();
+        let layout = Layout::of(number).unwrap();
+        let side = layout.modules;
+        let modules = (0..side * side).map(|at| if code[at / side][at % side].value() { 1.0 } else { -1.0 }).collect();
+        (Soft { version: number, modules }, layout)
+    }
+
+    fn text(soft: &Soft, layout: &Layout) -> Option<String> {
+        decode(soft, layout).map(|decoded| decoded.text)
+    }
+
+    #[test]
+    fn clear_modules_of_every_level_and_several_blocks_are_read() {
+        for (version, number) in [(Version::V01, 1), (Version::V05, 5), (Version::V07, 7), (Version::V12, 12)] {
+            for level in [ECL::L, ECL::M, ECL::Q] {
+                if number == 1 && matches!(level, ECL::Q) {
+                    continue; // too long a text
+                }
+                let (soft, layout) = drawn(version, number, level);
+                assert_eq!(text(&soft, &layout).as_deref(), Some(TEXT), "version {number}");
+            }
+        }
+    }
+
+    /// Erasures reach further than errors: 7 check codewords of version 1-L repair 2 wrong ones, or 5 hidden ones.
+    #[test]
+    fn hidden_codewords_are_read_twice_as_far_as_wrong_ones() {
+        let (soft, layout) = drawn(Version::V01, 1, ECL::L);
+        let (mut hidden, mut wrong) = (soft.clone(), soft);
+        for at in layout.data.iter().take(5 * 8) {
+            hidden.modules[*at] *= 0.01;
+            if at % 2 == 0 {
+                hidden.modules[*at] *= -1.0;
+            }
+            wrong.modules[*at] *= -1.0;
+        }
+        assert_eq!(text(&hidden, &layout).as_deref(), Some(TEXT));
+        assert_eq!(text(&wrong, &layout), None);
+    }
+
+    #[test]
+    fn with_nothing_in_reserve_nothing_is_said() {
+        let (mut soft, layout) = drawn(Version::V01, 1, ECL::L);
+        for at in layout.data.iter().take(6 * 8) {
+            soft.modules[*at] *= if at % 2 == 0 { -0.01 } else { 0.01 };
+        }
+        assert_eq!(text(&soft, &layout), None);
+    }
+
+    #[test]
+    fn noise_says_nothing() {
+        let layout = Layout::of(1).unwrap();
+        let mut state = 7_u32;
+        for _ in 0..200 {
+            let modules = (0..441).map(|_| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+            });
+            let soft = Soft { version: 1, modules: modules.collect() };
+            assert_eq!(text(&soft, &layout), None);
+        }
+    }
+
+    #[test]
+    fn a_text_that_does_not_end_as_the_standard_says_is_told() {
+        let whole = [0x10, 0x20, 0x0C, 0x56, 0x61, 0x80, 0xEC, 0x11, 0xEC, 0x11];
+        assert!(ends_well(&whole, 1));
+        for at in [0, 1, 5, 6, 9] {
+            let mut broken = whole;
+            broken[at] ^= 0x21;
+            assert!(!ends_well(&broken, 1), "{at}");
+        }
+    }
+}

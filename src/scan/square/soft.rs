@@ -1,0 +1,172 @@
+//! How dark each module of a code is, with the doubt kept: 1 dark, -1 light, 0 unknown. And the way back through blur: an
+//! equaliser learns from the modules that are known beforehand how neighbours run into each other.
+
+use super::{super::grey::Grey, grid::Net, layout::Layout, levels::Levels};
+
+/// Modules to each side that an equaliser takes into account.
+const TAPS_REACH: usize = 2;
+const TAPS: usize = (2 * TAPS_REACH + 1) * (2 * TAPS_REACH + 1) + 1;
+
+/// Keeps an equaliser from learning noise.
+const RIDGE: f32 = 0.02;
+
+/// Doubtful modules of a code, row by row.
+#[derive(Clone, Debug)]
+pub(in crate::scan) struct Soft {
+    /// Version, 1 to 40.
+    pub(in crate::scan) version: u32,
+    /// Darkness of each module.
+    pub(in crate::scan) modules: Vec<f32>,
+}
+
+impl Soft {
+    /// Reads the modules where a net puts them: the mean of nine points in the middle of each.
+    pub(super) fn sampled(grey: Grey<'_>, layout: &Layout, net: &Net) -> Self {
+        let side = layout.modules;
+        let mut values = Vec::with_capacity(side * side);
+        let mut reach_of_middle = 0.0;
+        for y in 0..side {
+            for x in 0..side {
+                let (x, y) = (x as f32 + 0.5, y as f32 + 0.5);
+                let spot = net.at(x, y);
+                if reach_of_middle == 0.0 {
+                    let (aside, below) = (net.at(x + 1.0, y), net.at(x, y + 1.0));
+                    reach_of_middle = (spot.distance(aside).min(spot.distance(below)) * 0.25).max(0.05);
+                }
+                values.push(grey.around(spot.x, spot.y, reach_of_middle));
+            }
+        }
+        let levels = Levels::from_values(&values, side);
+        let modules = values.iter().enumerate().map(|(at, &value)| levels.darkness(at, value)).collect();
+        Self { version: layout.version.getVersionNumber(), modules }
+    }
+
+    /// Share of the known modules that look as they must, weighed by how clearly: 1 all, 0 as by chance.
+    pub(super) fn agreement(&self, layout: &Layout) -> f32 {
+        let (mut agreed, mut most) = (0.0, 1e-3);
+        for (value, known) in self.modules.iter().zip(&layout.known) {
+            if let Some(dark) = known {
+                agreed += if *dark { *value } else { -*value };
+                most += 1.0;
+            }
+        }
+        agreed / most
+    }
+
+    /// The modules with what runs into them from their neighbours taken out. Learns from the known modules first, then
+    /// also from those that have become clear.
+    pub(super) fn equalised(&self, layout: &Layout) -> Option<Self> {
+        let side = layout.modules;
+        let mut current = self.modules.clone();
+        let rows: Vec<[f32; TAPS]> = (0..current.len()).map(|at| taps(&self.modules, side, at)).collect();
+        for round in 0..3 {
+            let mut sums = [[0.0_f32; TAPS]; TAPS];
+            let mut wanted = [0.0_f32; TAPS];
+            let mut weight_in_all = 0.0;
+            for (at, row) in rows.iter().enumerate() {
+                let (target, weight) = match layout.known[at] {
+                    // Blown out: it would teach that light is dark.
+                    Some(_) if self.modules[at].abs() < 0.04 => continue,
+                    Some(dark) => (if dark { 1.0 } else { -1.0 }, 1.0),
+                    None if round > 0 && current[at].abs() > 0.45 => (current[at].signum(), 0.6),
+                    None => continue,
+                };
+                weight_in_all += weight;
+                for (i, &one) in row.iter().enumerate() {
+                    let weighed = one * weight;
+                    wanted[i] += weighed * target;
+                    for (sum, &other) in sums[i][..=i].iter_mut().zip(row) {
+                        *sum += weighed * other;
+                    }
+                }
+            }
+            for (i, row) in sums.iter_mut().enumerate() {
+                row[i] += RIDGE * weight_in_all;
+            }
+            let filter = solved(&mut sums, wanted)?;
+            for (to, row) in current.iter_mut().zip(&rows) {
+                *to = row.iter().zip(&filter).map(|(one, tap)| one * tap).sum::<f32>().clamp(-1.3, 1.3);
+            }
+        }
+        // What was unknown stays unknown: neighbours say little about a module that a reflection hides.
+        for (to, &before) in current.iter_mut().zip(&self.modules) {
+            *to *= (before.abs() / 0.08).clamp(0.15, 1.0).max(if to.abs() > 0.8 { 0.6 } else { 0.0 });
+        }
+        Some(Self { version: self.version, modules: current })
+    }
+}
+
+/// A module and its neighbours; beyond the code lies the quiet zone, which is light.
+fn taps(modules: &[f32], side: usize, at: usize) -> [f32; TAPS] {
+    let (x, y) = (at % side, at / side);
+    std::array::from_fn(|nth| {
+        if nth == TAPS - 1 {
+            return 1.0;
+        }
+        let wide = 2 * TAPS_REACH + 1;
+        let (column, row) = ((x + nth % wide).wrapping_sub(TAPS_REACH), (y + nth / wide).wrapping_sub(TAPS_REACH));
+        if column < side && row < side { modules[row * side + column] } else { -1.0 }
+    })
+}
+
+/// Solves a symmetric system given by its lower half, by Cholesky. `None` where it has no single solution.
+fn solved(matrix: &mut [[f32; TAPS]; TAPS], mut right: [f32; TAPS]) -> Option<[f32; TAPS]> {
+    for i in 0..TAPS {
+        for j in 0..=i {
+            let (upper, lower) = matrix.split_at(i);
+            let row_j = if j < i { &upper[j] } else { &lower[0] };
+            let sum = lower[0][j] - lower[0][..j].iter().zip(&row_j[..j]).map(|(a, b)| a * b).sum::<f32>();
+            if i == j {
+                if sum <= 1e-6 {
+                    return None;
+                }
+                matrix[i][i] = sum.sqrt();
+            } else {
+                matrix[i][j] = sum / matrix[j][j];
+            }
+        }
+    }
+    for i in 0..TAPS {
+        let sum: f32 = (0..i).map(|j| matrix[i][j] * right[j]).sum();
+        right[i] = (right[i] - sum) / matrix[i][i];
+    }
+    for i in (0..TAPS).rev() {
+        let sum: f32 = (i + 1..TAPS).map(|j| matrix[j][i] * right[j]).sum();
+        right[i] = (right[i] - sum) / matrix[i][i];
+    }
+    Some(right)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_blur_has_mixed_is_told_apart_again() {
+        let drawn = fast_qr::QRBuilder::new("134567890123456789").version(fast_qr::Version::V02).build().unwrap();
+        let layout = Layout::of(2).unwrap();
+        let side = layout.modules;
+        let sharp = |x: i32, y: i32| {
+            let inside = (0..side as i32).contains(&x) && (0..side as i32).contains(&y);
+            if inside && drawn[y as usize][x as usize].value() { 1.0 } else { -1.0 }
+        };
+        // Each module takes as much from its neighbours as it keeps: out of focus by about a module.
+        let blurred: Vec<f32> = (0..side * side)
+            .map(|at| {
+                let (x, y) = ((at % side) as i32, (at / side) as i32);
+                let around =
+                    [(1, 0), (-1, 0), (0, 1), (0, -1)].map(|(dx, dy)| sharp(x + dx, y + dy)).iter().sum::<f32>();
+                (sharp(x, y) + 0.2 * around) / 1.8
+            })
+            .collect();
+        let wrong = |modules: &[f32]| {
+            let truth = |at: usize| sharp((at % side) as i32, (at / side) as i32);
+            modules.iter().enumerate().filter(|(at, value)| **value * truth(*at) <= 0.0).count()
+        };
+        let soft = Soft { version: 2, modules: blurred };
+        let clear = soft.equalised(&layout).unwrap();
+        assert!(wrong(&soft.modules) >= 5, "{}", wrong(&soft.modules));
+        assert_eq!(wrong(&clear.modules), 0);
+        assert!(clear.agreement(&layout) > soft.agreement(&layout));
+    }
+}
