@@ -19,7 +19,7 @@ use super::{
     guard::guarded,
     qr::{self, Square},
     regions::Edges,
-    square::{self, Dark},
+    square,
 };
 
 /// Rows that must agree on bars read with local thresholds: those make patterns out of noise, and the check of Code 128 is
@@ -42,13 +42,15 @@ pub enum Stage {
     InvertedRqrr,
     /// Our own reader for squares.
     Square,
+    /// [`Self::Square`] on the inverted picture.
+    InvertedSquare,
     /// Our own reader for bars.
     Bars,
 }
 
 impl Stage {
     /// The stages in their order.
-    pub const CHAIN: [Self; 7] = [
+    pub const CHAIN: [Self; 8] = [
         Self::Rxing,
         Self::RxingHarder,
         Self::Rqrr,
@@ -56,6 +58,7 @@ impl Stage {
         Self::InvertedRqrr,
         Self::Bars,
         Self::Square,
+        Self::InvertedSquare,
     ];
 
     /// Its name, for people.
@@ -68,12 +71,13 @@ impl Stage {
             Self::InvertedRxingHarder => "inverted: rxing, harder",
             Self::InvertedRqrr => "inverted: rqrr",
             Self::Square => "our own squares",
+            Self::InvertedSquare => "inverted: our own squares",
             Self::Bars => "our own bars",
         }
     }
 
     const fn is_inverted(self) -> bool {
-        matches!(self, Self::InvertedRxingHarder | Self::InvertedRqrr)
+        matches!(self, Self::InvertedRxingHarder | Self::InvertedRqrr | Self::InvertedSquare)
     }
 }
 
@@ -152,10 +156,8 @@ fn look(stage: Stage, view: &View<'_>, deadline: Deadline) -> (Vec<Reading>, usi
             let mut bars = bars::read(grey, &Edges::of(grey), &bars::Drawn::new(), deadline);
             return (bars.drain(..).map(Reading::of_bars).collect(), 0);
         }
-        Stage::Square => {
-            let grey = Grey::of(view.luma);
-            let finders = Dark::of(grey, 24, false).finders();
-            let look = square::read(grey, &finders, deadline);
+        Stage::Square | Stage::InvertedSquare => {
+            let look = square::read(view.luma, &Edges::of(Grey::of(view.luma)), deadline);
             return (look.read.into_iter().map(Reading::of_square).collect(), look.unread.len());
         }
         Stage::Rxing => false,

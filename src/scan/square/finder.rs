@@ -11,13 +11,13 @@ const MOST: usize = 18;
 
 /// A finder pattern in sight.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::scan) struct Finder {
-    pub(in crate::scan) centre: Spot,
+pub(super) struct Finder {
+    pub(super) centre: Spot,
     /// Its extent across and down, in pixels: 7 modules when it stands upright.
-    pub(in crate::scan) width: f32,
-    pub(in crate::scan) height: f32,
+    pub(super) width: f32,
+    pub(super) height: f32,
     /// How many lines saw it.
-    pub(in crate::scan) lines: u32,
+    pub(super) lines: u32,
 }
 
 impl Finder {
@@ -27,14 +27,19 @@ impl Finder {
     }
 
     /// The same in a picture `times` as large.
-    pub(in crate::scan) fn scaled(self, times: f32) -> Self {
+    pub(super) fn scaled(self, times: f32) -> Self {
         let centre = Spot::new(self.centre.x * times, self.centre.y * times);
         Self { centre, width: self.width * times, height: self.height * times, lines: self.lines }
+    }
+
+    /// The same in a picture of which this one is a part that begins at (x, y).
+    pub(super) fn moved(self, x: f32, y: f32) -> Self {
+        Self { centre: Spot::new(self.centre.x + x, self.centre.y + y), ..self }
     }
 }
 
 /// Black and white: 1 is dark.
-pub(in crate::scan) struct Dark {
+pub(super) struct Dark {
     width: usize,
     height: usize,
     pixels: Vec<u8>,
@@ -42,7 +47,7 @@ pub(in crate::scan) struct Dark {
 
 impl Dark {
     /// By the mean of the square `reach` pixels around each pixel. With `inverted` what is lighter counts as dark.
-    pub(in crate::scan) fn of(grey: Grey<'_>, reach: usize, inverted: bool) -> Self {
+    pub(super) fn of(grey: Grey<'_>, reach: usize, inverted: bool) -> Self {
         let (width, height) = (grey.width, grey.height);
         let mut pixels = vec![0; width * height];
         // Sums of columns, moved down a row at a time; then a window moved along them.
@@ -77,7 +82,7 @@ impl Dark {
     }
 
     /// The finder patterns in sight, those seen by most lines first.
-    pub(in crate::scan) fn finders(&self) -> Vec<Finder> {
+    pub(super) fn finders(&self) -> Vec<Finder> {
         let mut found: Vec<Finder> = Vec::new();
         let step = if self.height > 600 { 2 } else { 1 };
         let mut ends: Vec<usize> = Vec::with_capacity(self.width);
@@ -107,9 +112,8 @@ impl Dark {
 
     /// Looks down and across from a middle found in a row, and adds it to what is known.
     fn confirm(&self, x: usize, y: usize, across: f32, found: &mut Vec<Finder>) {
-        let Some((top, height, centre_y)) = self.through(x, y, false, across) else { return };
-        let _ = top;
-        let Some((_, width, centre_x)) = self.through(x, centre_y as usize, true, across) else { return };
+        let Some((height, centre_y)) = self.through(x, y, false, across) else { return };
+        let Some((width, centre_x)) = self.through(x, centre_y as usize, true, across) else { return };
         if !(0.4..2.5).contains(&(width / height)) {
             return;
         }
@@ -129,8 +133,8 @@ impl Dark {
         }
     }
 
-    /// The five runs through a dark pixel, along its row or column: where they begin, their sum, the middle of the third.
-    fn through(&self, x: usize, y: usize, along_row: bool, about: f32) -> Option<(f32, f32, f32)> {
+    /// The five runs through a dark pixel, along its row or column: their sum, the middle of the third.
+    fn through(&self, x: usize, y: usize, along_row: bool, about: f32) -> Option<(f32, f32)> {
         let (start, length, stride) =
             if along_row { (y * self.width, self.width, 1) } else { (x, self.height, self.width) };
         let from = if along_row { x } else { y };
@@ -156,7 +160,7 @@ impl Dark {
         }
         let runs: [f32; 5] = std::array::from_fn(|nth| (ends[nth + 1] - ends[nth]) as f32);
         let sum: f32 = runs.iter().sum();
-        (looks_like_one(runs)).then(|| (ends[0] as f32, sum, (ends[2] + ends[3]) as f32 / 2.0))
+        (looks_like_one(runs)).then(|| (sum, (ends[2] + ends[3]) as f32 / 2.0))
     }
 }
 

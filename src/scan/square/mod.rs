@@ -13,11 +13,14 @@ mod reed_solomon;
 mod soft;
 mod triple;
 
+use image::GrayImage;
+
 use super::{
     Corners,
     deadline::Deadline,
-    grey::{Grey, Spot},
+    grey::{Grey, Spot, doubled},
     qr::Square,
+    regions::Edges,
 };
 use decode::decode;
 use grid::{Net, Perspective, Targets, promise, settle};
@@ -25,10 +28,8 @@ use layout::Layout;
 use levels::Levels;
 use triple::Triple;
 
-pub(super) use self::{
-    finder::{Dark, Finder},
-    soft::Soft,
-};
+use finder::{Dark, Finder};
+use soft::Soft;
 
 /// How well the known modules must fit before a code is believed to be there.
 const FITS: f32 = 0.33;
@@ -37,7 +38,12 @@ const FITS: f32 = 0.33;
 /// in glare or a steep perspective; what merely has three squares in it, 0.2.
 const PROMISING: f32 = 0.42;
 
-/// How many triples of finder patterns get a closer look.
+/// And with one of the finder patterns hidden.
+const PROMISING_PAIR: f32 = 0.36;
+
+/// How many finder patterns and triples of them are considered, and how many triples get a closer look.
+const MOST_FINDERS: usize = 28;
+const MOST_TRIPLES: usize = 200;
 const MOST_TRIES: usize = 6;
 
 /// A code that was found, whether or not it could be read.
@@ -62,50 +68,109 @@ struct Candidate {
     promise: f32,
 }
 
-/// Reads codes at the finder patterns in sight.
-pub(super) fn read(grey: Grey<'_>, finders: &[Finder], deadline: Deadline) -> Look {
-    let triples = triple::triples(finders);
-    look_at(grey, &triples, MOST_TRIES, deadline)
-}
+/// How far around a pixel is averaged to tell dark from light, in pixels: wide for large modules, narrow for those that
+/// blur into each other.
+const WIDE: usize = 24;
+const NARROW: usize = 9;
 
-/// Reads codes of which two finder patterns are in sight.
-pub(super) fn read_pairs(grey: Grey<'_>, finders: &[Finder], deadline: Deadline) -> Look {
-    let pairs = triple::pairs(finders);
-    look_at(grey, &pairs, MOST_TRIES, deadline)
-}
+/// Regions that are looked at twice as large, and their pixels at most.
+const MOST_REGIONS: usize = 3;
+const MOST_PIXELS: usize = 400_000;
 
-fn look_at(grey: Grey<'_>, triples: &[Triple], most: usize, deadline: Deadline) -> Look {
-    let mut look = Look::default();
-    let mut candidates = Vec::new();
-    for triple in triples.iter().take(60) {
-        if deadline.is_over() {
-            return look;
-        }
-        for version in triple.versions() {
-            let promise = promise(&Perspective::of(triple, 17 + 4 * version as usize), grey);
-            candidates.push(Candidate { triple: *triple, version, promise });
-        }
+/// Reads codes wherever finder patterns show: at once, with a narrow view, in busy regions twice as large, and last where
+/// only two of three show. Ends at the first of these that reads something.
+pub(super) fn read(luma: &GrayImage, edges: &Edges, deadline: Deadline) -> Look {
+    let grey = Grey::of(luma);
+    let mut search = Search { grey, finders: Vec::new(), tried: Vec::new(), look: Look::default(), deadline };
+    search.add(Dark::of(grey, WIDE, false).finders());
+    if search.triples() {
+        return search.look;
     }
-    candidates.sort_by(|a, b| b.promise.total_cmp(&a.promise));
-    for candidate in candidates.into_iter().take(most) {
-        if deadline.is_over() || candidate.promise < PROMISING {
-            break;
-        }
-        let places = [candidate.triple.top_left, candidate.triple.top_right, candidate.triple.bottom_left];
-        if places.iter().all(|spot| look.read.iter().any(|one| covers(&one.corners, *spot))) {
+    search.add(Dark::of(grey, NARROW, false).finders());
+    if search.triples() {
+        return search.look;
+    }
+    for region in edges.regions().iter().take(MOST_REGIONS) {
+        if region.width() * region.height() > MOST_PIXELS || deadline.is_over() {
             continue;
         }
-        match look_closer(grey, &candidate, deadline) {
-            Ok(square) => {
-                look.unread.clear();
-                look.read.push(square);
-            }
-            Err(Some(seen)) => look.unread.push(seen),
-            Err(None) => {}
+        let (left, top) = (region.left as u32, region.top as u32);
+        let part = image::imageops::crop_imm(luma, left, top, region.width() as u32, region.height() as u32).to_image();
+        let double = doubled(&part);
+        for reach in [WIDE, NARROW] {
+            let found = Dark::of(Grey::of(&double), reach, false).finders();
+            search.add(found.into_iter().map(|one| one.scaled(0.5).moved(left as f32, top as f32)).collect());
+        }
+        if search.triples() {
+            return search.look;
         }
     }
-    look.unread.sort_by(|a, b| b.fit.total_cmp(&a.fit));
-    look
+    search.pairs();
+    search.look
+}
+
+/// A search for codes in one picture: what was seen and tried.
+struct Search<'a> {
+    grey: Grey<'a>,
+    finders: Vec<Finder>,
+    tried: Vec<(Triple, u32)>,
+    look: Look,
+    deadline: Deadline,
+}
+
+impl Search<'_> {
+    fn add(&mut self, finders: Vec<Finder>) {
+        for new in finders {
+            let known = self.finders.iter().any(|old| old.centre.distance(new.centre) < old.size() * 0.12);
+            if !known {
+                self.finders.push(new);
+            }
+        }
+        self.finders.truncate(MOST_FINDERS);
+    }
+
+    /// Whether a triple of the finder patterns seen so far is a code that can be read.
+    fn triples(&mut self) -> bool {
+        let triples = triple::triples(&self.finders);
+        self.look_at(&triples, PROMISING)
+    }
+
+    fn pairs(&mut self) {
+        let pairs = triple::pairs(&self.finders);
+        self.look_at(&pairs, PROMISING_PAIR);
+    }
+
+    fn look_at(&mut self, triples: &[Triple], promising: f32) -> bool {
+        let mut candidates = Vec::new();
+        for triple in triples.iter().take(MOST_TRIPLES) {
+            if self.deadline.is_over() {
+                return false;
+            }
+            for version in triple.versions() {
+                let promise = promise(&Perspective::of(triple, 17 + 4 * version as usize), self.grey);
+                if promise >= promising && !self.tried.iter().any(|(old, of)| *of == version && old.is_near(triple)) {
+                    candidates.push(Candidate { triple: *triple, version, promise });
+                }
+            }
+        }
+        candidates.sort_by(|a, b| b.promise.total_cmp(&a.promise));
+        for candidate in candidates.into_iter().take(MOST_TRIES) {
+            if self.deadline.is_over() {
+                break;
+            }
+            let places = [candidate.triple.top_left, candidate.triple.top_right, candidate.triple.bottom_left];
+            if places.iter().all(|spot| self.look.read.iter().any(|one| covers(&one.corners, *spot))) {
+                continue;
+            }
+            self.tried.push((candidate.triple, candidate.version));
+            match look_closer(self.grey, &candidate, self.deadline) {
+                Ok(square) => self.look.read.push(square),
+                Err(seen) => self.look.unread.extend(seen),
+            }
+        }
+        self.look.unread.sort_by(|a, b| b.fit.total_cmp(&a.fit));
+        !self.look.read.is_empty()
+    }
 }
 
 /// Settles the grid, then reads the modules as they are, then through an equaliser, then on a bent grid.

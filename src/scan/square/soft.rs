@@ -12,11 +12,11 @@ const RIDGE: f32 = 0.02;
 
 /// Doubtful modules of a code, row by row.
 #[derive(Clone, Debug)]
-pub(in crate::scan) struct Soft {
+pub(super) struct Soft {
     /// Version, 1 to 40.
-    pub(in crate::scan) version: u32,
+    pub(super) version: u32,
     /// Darkness of each module.
-    pub(in crate::scan) modules: Vec<f32>,
+    pub(super) modules: Vec<f32>,
 }
 
 impl Soft {

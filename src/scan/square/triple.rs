@@ -21,6 +21,14 @@ impl Triple {
         Spot::new(tr.x + bl.x - tl.x, tr.y + bl.y - tl.y)
     }
 
+    /// Whether another one means the same places.
+    pub(super) fn is_near(&self, other: &Self) -> bool {
+        let near = |one: Spot, two: Spot| one.distance(two) < 1.5;
+        near(self.top_left, other.top_left)
+            && near(self.top_right, other.top_right)
+            && near(self.bottom_left, other.bottom_left)
+    }
+
     /// The versions it may be, likeliest first.
     pub(super) fn versions(&self) -> impl Iterator<Item = u32> + use<> {
         let exact = (self.modules - 17.0) / 4.0;
