@@ -1,6 +1,6 @@
 //! Characters from a profile without thresholds: each of the 106 patterns is drawn as blurred as the profile is, and the
-//! one that correlates best stands there. Several readings are followed at once, as a character that fits a little better
-//! may lead nowhere. What this reads through blur and noise no counting of widths can; see [`super`] for when it is believed.
+//! one that correlates best stands there, if it does so clearly. What this reads through blur and noise no counting of
+//! widths can; see [`super`] for when it is believed.
 
 use super::{
     patterns::{START_A, START_C, STOP, WIDTHS, text},
@@ -19,10 +19,12 @@ const BLURS: [f32; 5] = [0.3, 0.5, 0.7, 0.9, 1.15];
 /// Modules narrower or wider than these many samples are not looked for.
 const MODULES: (f32, f32) = (2.0, 22.0);
 
-/// How well a start must correlate to be followed, how many are, and how many readings from each.
+/// How well a start must correlate to be followed, and how many are.
 const START_FITS: f32 = 0.86;
 const STARTS: usize = 6;
-const READINGS: usize = 6;
+
+/// How many of the characters that fit best are moved about to fit better.
+const LIKELY: usize = 4;
 
 /// How well every character must correlate, and the mean of them. Texts that are there have a mean of 0.95 and more, 0.88
 /// near a pixel a module; other symbologies and letters reach 0.915, but not with a margin.
@@ -211,68 +213,72 @@ fn nudges() -> impl Iterator<Item = (f32, f32)> {
         .flat_map(|shift| [0.96, 0.985, 1.0, 1.015, 1.04].map(|stretch| (shift, stretch)))
 }
 
+/// Reads on from a start, character by character, until a stop; gives up at the first character that is not certain.
 fn follow(profile: &Profile, drawn: &Drawn, start: Path, blur: usize) -> Option<Fit> {
     let (from, characters) = (start.at - start.module * 11.0, &drawn.characters[blur]);
-    let mut paths = vec![start];
-    let mut best: Option<Fit> = None;
-    for _ in 1..LONGEST {
-        let mut next: Vec<Path> = Vec::new();
-        for path in &paths {
-            if let Some(end) = ends(profile, &drawn.stops[blur], path)
-                && let Some(text) = text(&path.characters)
-            {
-                let quality = (path.sum + end.0) / (path.characters.len() + 1) as f32;
-                if path.characters.len() >= FEWEST
-                    && quality >= MEAN_FITS
-                    && path.margin >= MARGIN
-                    && best.as_ref().is_none_or(|best| best.quality < quality)
-                {
-                    best = Some(Fit { text, start: from, end: end.1, quality, margin: path.margin });
-                }
-            }
-            let Some(values) = sampled::<SAMPLES>(profile, path.at, path.module) else { continue };
-            let mut scored: Vec<(f32, u8)> =
-                (0..START_A).map(|one| (dot(&values, &characters[usize::from(one)]), one)).collect();
-            scored.sort_by(|a, b| b.0.total_cmp(&a.0));
-            scored.truncate(4);
-            let mut tuned: Vec<(f32, u8, f32, f32)> =
-                scored.iter().map(|&(fit, one)| (fit, one, path.at, path.module)).collect();
-            for (shift, stretch) in nudges() {
-                let (at, module) = (path.at + shift * path.module, path.module * stretch);
-                let Some(values) = sampled::<SAMPLES>(profile, at, module) else { continue };
-                // Far from where it was expected needs a little more evidence.
-                let cost = shift.abs() * 0.03 + (stretch - 1.0).abs() * 0.2;
-                for one in &mut tuned {
-                    let fit = dot(&values, &characters[usize::from(one.1)]) - cost;
-                    if fit > one.0 {
-                        (one.0, one.2, one.3) = (fit, at, module);
-                    }
-                }
-            }
-            tuned.sort_by(|a, b| b.0.total_cmp(&a.0));
-            let runner_up = tuned.get(1).map_or(0.0, |one| one.0);
-            for (rank, &(fit, one, at, module)) in tuned.iter().enumerate().take(3) {
-                if fit < CHARACTER_FITS || module < MODULES.0 * 0.9 {
-                    break;
-                }
-                let margin = if rank == 0 { path.margin.min(fit - runner_up) } else { 0.0 };
-                let mut characters = path.characters.clone();
-                characters.push(one);
-                // Follows the drift, and not each wobble: perspective widens modules by up to a fiftieth a character.
-                let (expected, seen) = (path.at + path.module * 11.0, at + module * 11.0);
-                let module = path.module * 0.5 + module * 0.5 + 0.3 * (at - path.at) / 11.0;
-                next.push(Path { characters, at: expected * 0.2 + seen * 0.8, module, sum: path.sum + fit, margin });
-            }
+    let mut path = start;
+    while path.characters.len() < LONGEST {
+        if path.characters.len() >= FEWEST
+            && let Some(end) = ends(profile, &drawn.stops[blur], &path)
+            && let Some(text) = text(&path.characters)
+        {
+            let quality = (path.sum + end.0) / (path.characters.len() + 1) as f32;
+            return (quality >= MEAN_FITS).then_some(Fit {
+                text,
+                start: from,
+                end: end.1,
+                quality,
+                margin: path.margin,
+            });
         }
-        next.retain(|path| path.sum >= (MEAN_FITS - BEHIND) * path.characters.len() as f32);
-        if next.is_empty() {
-            break;
-        }
-        next.sort_by(|a, b| b.sum.total_cmp(&a.sum));
-        next.truncate(READINGS);
-        paths = next;
+        path = step(profile, characters, path)?;
     }
-    best
+    None
+}
+
+/// The next character, where it is certain.
+fn step(profile: &Profile, characters: &[[f32; SAMPLES]], mut path: Path) -> Option<Path> {
+    let values = sampled::<SAMPLES>(profile, path.at, path.module)?;
+    let mut likely: Vec<Placed> = (0..START_A)
+        .map(|one| Placed { fit: dot(&values, &characters[usize::from(one)]), one, at: path.at, module: path.module })
+        .collect();
+    likely.sort_by(|a, b| b.fit.total_cmp(&a.fit));
+    likely.truncate(LIKELY);
+    for (shift, stretch) in nudges() {
+        let (at, module) = (path.at + shift * path.module, path.module * stretch);
+        let Some(values) = sampled::<SAMPLES>(profile, at, module) else { continue };
+        // Far from where it was expected needs a little more evidence.
+        let cost = shift.abs() * 0.03 + (stretch - 1.0).abs() * 0.2;
+        for placed in &mut likely {
+            let fit = dot(&values, &characters[usize::from(placed.one)]) - cost;
+            if fit > placed.fit {
+                *placed = Placed { fit, one: placed.one, at, module };
+            }
+        }
+    }
+    likely.sort_by(|a, b| b.fit.total_cmp(&a.fit));
+    let (best, second) = (likely.first()?, likely.get(1)?);
+    path.sum += best.fit;
+    path.characters.push(best.one);
+    path.margin = path.margin.min(best.fit - second.fit);
+    let falls_behind = path.sum < (MEAN_FITS - BEHIND) * path.characters.len() as f32;
+    if best.fit < CHARACTER_FITS || best.module < MODULES.0 * 0.9 || path.margin < MARGIN || falls_behind {
+        return None;
+    }
+    // Follows the drift, and not each wobble: perspective widens modules by up to a fiftieth a character.
+    let (expected, seen) = (path.at + path.module * 11.0, best.at + best.module * 11.0);
+    path.module = path.module * 0.5 + best.module * 0.5 + 0.3 * (best.at - path.at) / 11.0;
+    path.at = expected * 0.2 + seen * 0.8;
+    Some(path)
+}
+
+/// A character, where it fits best.
+#[derive(Clone, Copy)]
+struct Placed {
+    fit: f32,
+    one: u8,
+    at: f32,
+    module: f32,
 }
 
 /// Whether a stop and quiet follow: how well it fits, and where the last bar ends.

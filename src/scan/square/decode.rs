@@ -61,6 +61,15 @@ struct Codeword {
 }
 
 impl Codeword {
+    fn of(bits: [f32; 8]) -> Self {
+        let value = bits.iter().fold(0, |value, bit| value << 1 | u8::from(*bit > 0.0));
+        Self { value, clear: bits.iter().fold(f32::MAX, |least, bit| least.min(bit.abs())), bits }
+    }
+
+    fn known(value: u8) -> Self {
+        Self::of(std::array::from_fn(|bit| if value >> (7 - bit) & 1 == 1 { 2.0 } else { -2.0 }))
+    }
+
     /// The clearness that speaks against it being `corrected`, and all of its clearness.
     fn against(&self, corrected: u8) -> (f32, f32) {
         let mut sums = (0.0, 0.0);
@@ -82,20 +91,37 @@ fn decode_as(soft: &Soft, layout: &Layout, level: ErrorCorrectionLevel, mask: u8
         .0
         .iter()
         .map(|places| {
-            let bits = places.map(|at| {
+            Codeword::of(places.map(|at| {
                 let (x, y) = (at % layout.modules, at / layout.modules);
                 if masks(mask, x, y) { -soft.modules[at] } else { soft.modules[at] }
-            });
-            let value = bits.iter().fold(0, |value, bit| value << 1 | u8::from(*bit > 0.0));
-            Codeword { value, clear: bits.iter().fold(f32::MAX, |least, bit| least.min(bit.abs())), bits }
+            }))
         })
         .collect();
     let blocks = interleaved(&words, &sizes, checks);
+    let version = layout.version.getVersionNumber();
+    let as_read = assembled(&blocks, &blocks, &sizes, checks, version);
+    let (data, against) = as_read.or_else(|| {
+        padded(&blocks, &sizes, version).iter().find_map(|padded| assembled(padded, &blocks, &sizes, checks, version))
+    })?;
+    let read = DecodeBitStream(&data, layout.version, level).ok().filter(|read| read.isValid())?;
+    let text = read.text();
+    (!text.is_empty()).then_some(Decoded { text, against })
+}
+
+/// Corrects all blocks and puts their data together, with the share of the evidence that speaks against it. The evidence
+/// is what was `seen`; `blocks` may know more.
+fn assembled(
+    blocks: &[Vec<Codeword>],
+    seen: &[Vec<Codeword>],
+    sizes: &[usize],
+    checks: usize,
+    version: u32,
+) -> Option<(Vec<u8>, f32)> {
     let (mut data, mut against, mut evidence, mut leaned) = (Vec::new(), 0.0, 0.0, false);
-    for (block, size) in blocks.iter().zip(&sizes) {
+    for ((block, seen), size) in blocks.iter().zip(seen).zip(sizes) {
         let (corrected, used) = corrected(block, checks)?;
         leaned |= used > checks / 2;
-        for (word, &value) in block.iter().zip(&corrected) {
+        for (word, &value) in seen.iter().zip(&corrected) {
             let (contrary, all) = word.against(value);
             against += contrary;
             evidence += all;
@@ -103,12 +129,38 @@ fn decode_as(soft: &Soft, layout: &Layout, level: ErrorCorrectionLevel, mask: u8
         data.extend_from_slice(&corrected[..*size]);
     }
     let against = against / f32::max(evidence, 1e-3);
-    if against > MOST_AGAINST || (leaned && !ends_well(&data, layout.version.getVersionNumber())) {
-        return None;
+    (against <= MOST_AGAINST && (!leaned || text_end(&data, version).is_some_and(|end| ends_well(&data, end))))
+        .then_some((data, against))
+}
+
+/// The blocks with the padding filled in, for each way to read the text's mode and length: a short text in a roomy code is
+/// mostly padding, which is known and need not be seen. Only where what is seen of the padding agrees.
+fn padded(blocks: &[Vec<Codeword>], sizes: &[usize], version: u32) -> Vec<Vec<Vec<Codeword>>> {
+    let order =
+        || blocks.iter().zip(sizes).enumerate().flat_map(|(nth, (_, &size))| (0..size).map(move |at| (nth, at)));
+    let as_read: Vec<u8> = order().map(|(nth, at)| blocks[nth][at].value).collect();
+    // Mode 1 and a count of 18 in ten bits: a payment code.
+    let mut payment_code = as_read.clone();
+    if let Some(first) = payment_code.first_chunk_mut::<2>().filter(|_| version < 10) {
+        *first = [0x10, 0x48 | (first[1] & 0x03)];
     }
-    let read = DecodeBitStream(&data, layout.version, level).ok().filter(|read| read.isValid())?;
-    let text = read.text();
-    (!text.is_empty()).then_some(Decoded { text, against })
+    let mut ends: Vec<usize> =
+        [&as_read, &payment_code].into_iter().filter_map(|data| text_end(data, version)).collect();
+    ends.dedup();
+    let filled = |end: usize| {
+        let mut blocks = blocks.to_vec();
+        let (mut contrary, mut all, mut count) = (0.0, 0.0, 0);
+        for (place, (nth, at)) in order().enumerate().skip(end.div_ceil(8)) {
+            let pad = pad(place - end.div_ceil(8));
+            let (against, clear) = blocks[nth][at].against(pad);
+            contrary += against;
+            all += clear;
+            count += 1;
+            blocks[nth][at] = Codeword::known(pad);
+        }
+        (count > 0 && contrary <= all * MOST_AGAINST).then_some(blocks)
+    };
+    ends.into_iter().filter_map(filled).collect()
 }
 
 /// Takes the codewords apart into blocks: they stand in turns, data first, then checks.
@@ -153,8 +205,8 @@ fn corrected(block: &[Codeword], checks: usize) -> Option<(Vec<u8>, usize)> {
     best.map(|(block, used, _)| (block, used))
 }
 
-/// Whether segments follow each other up to a terminator, and padding as the standard has it fills the rest.
-fn ends_well(data: &[u8], version: u32) -> bool {
+/// Where a text ends, in bits: after its segments and their terminator. `None` where its segments make no sense.
+fn text_end(data: &[u8], version: u32) -> Option<usize> {
     let long = match version {
         0..10 => 0,
         10..27 => 1,
@@ -167,24 +219,24 @@ fn ends_well(data: &[u8], version: u32) -> bool {
         })
     };
     let mut at = 0;
-    while at + 4 <= total {
-        let Some(mode) = read(at, 4) else { return false };
+    // Less than a mode's four bits are left: the text fills the code.
+    while let Some(mode) = read(at, 4) {
         at += 4;
-        let sized = match mode {
+        let size = match mode {
             0 => break,
-            1 => ([10, 12, 14][long], 1),
-            2 => ([9, 11, 13][long], 2),
-            4 => ([8, 16, 16][long], 4),
+            1 => [10, 12, 14][long],
+            2 => [9, 11, 13][long],
+            4 => [8, 16, 16][long],
             5 => continue,
             7 => {
                 at += 8;
                 continue;
             }
-            8 => ([8, 10, 12][long], 8),
-            _ => return false,
+            8 => [8, 10, 12][long],
+            _ => return None,
         };
-        let Some(count) = read(at, sized.0) else { return false };
-        at += sized.0;
+        let count = read(at, size)?;
+        at += size;
         at += match mode {
             1 => count / 3 * 10 + [0, 4, 7][count % 3],
             2 => count / 2 * 11 + count % 2 * 6,
@@ -192,12 +244,22 @@ fn ends_well(data: &[u8], version: u32) -> bool {
             _ => count * 13,
         };
         if at > total {
-            return false;
+            return None;
         }
     }
-    let rest = at.div_ceil(8).min(data.len());
-    (at..rest * 8).all(|bit| data[bit / 8] >> (7 - bit % 8) & 1 == 0)
-        && data[rest..].iter().enumerate().all(|(nth, &pad)| pad == if nth % 2 == 0 { 0xEC } else { 0x11 })
+    Some(at)
+}
+
+/// The padding's codewords in turns.
+const fn pad(nth: usize) -> u8 {
+    if nth % 2 == 0 { 0xEC } else { 0x11 }
+}
+
+/// Whether padding as the standard has it fills the rest from bit `end`.
+fn ends_well(data: &[u8], end: usize) -> bool {
+    let rest = end.div_ceil(8).min(data.len());
+    (end..rest * 8).all(|bit| data[bit / 8] >> (7 - bit % 8) & 1 == 0)
+        && data[rest..].iter().enumerate().all(|(nth, &one)| one == pad(nth))
 }
 
 #[cfg(test)]
@@ -258,6 +320,20 @@ mod tests {
         assert_eq!(text(&soft, &layout), None);
     }
 
+    /// 18 digits in a code for 34 and more: with the padding known, half of the codewords can be hidden.
+    #[test]
+    fn what_padding_hides_need_not_be_seen() {
+        let (mut soft, layout) = drawn(Version::V02, 2, ECL::L);
+        for at in layout.data.iter().skip(12 * 8).take(20 * 8) {
+            soft.modules[*at] *= 0.01;
+        }
+        assert_eq!(text(&soft, &layout).as_deref(), Some(TEXT));
+        for at in layout.data.iter().skip(12 * 8).take(20 * 8) {
+            soft.modules[*at] *= -30.0; // clear, and not the padding: this is another text
+        }
+        assert_eq!(text(&soft, &layout), None);
+    }
+
     #[test]
     fn noise_says_nothing() {
         let layout = Layout::of(1).unwrap();
@@ -275,11 +351,12 @@ mod tests {
     #[test]
     fn a_text_that_does_not_end_as_the_standard_says_is_told() {
         let whole = [0x10, 0x20, 0x0C, 0x56, 0x61, 0x80, 0xEC, 0x11, 0xEC, 0x11];
-        assert!(ends_well(&whole, 1));
+        let well = |data: &[u8]| text_end(data, 1).is_some_and(|end| ends_well(data, end));
+        assert!(well(&whole));
         for at in [0, 1, 5, 6, 9] {
             let mut broken = whole;
             broken[at] ^= 0x21;
-            assert!(!ends_well(&broken, 1), "{at}");
+            assert!(!well(&broken), "{at}");
         }
     }
 }
