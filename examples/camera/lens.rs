@@ -19,7 +19,7 @@ struct Spot {
 
 /// How a frame is taken.
 #[derive(Clone)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// Pixels: radius of a point out of focus, and length and direction of a movement.
     defocus: f32,
     motion: (f32, f32),
@@ -29,11 +29,11 @@ pub struct Settings {
     gain: f32,
     noise: f32,
     stripes: Option<(f32, f32, f32)>,
-    pub quality: u8,
+    pub(crate) quality: u8,
 }
 
 impl Settings {
-    pub fn of(kind: Kind, severity: u32, module: f32, random: &mut Random) -> Self {
+    pub(crate) fn of(kind: Kind, severity: u32, module: f32, random: &mut Random) -> Self {
         let severe = severity as f32;
         let mut settings = Self {
             defocus: 0.0,
@@ -110,7 +110,7 @@ impl Settings {
     }
 
     /// The next frame of a burst: the hand moves on, and so does the reflection.
-    pub fn changed(&self, random: &mut Random) -> Self {
+    pub(crate) fn changed(&self, random: &mut Random) -> Self {
         let mut next = self.clone();
         next.defocus *= random.between(0.75, 1.15);
         next.motion = (self.motion.0 * random.between(0.5, 1.2), self.motion.1 + random.between(-0.7, 0.7));
@@ -122,7 +122,7 @@ impl Settings {
         next
     }
 
-    pub fn apply(&self, picture: &mut Picture, scene: &Scene, random: &mut Random) {
+    pub(crate) fn apply(&self, picture: &mut Picture, scene: &Scene, random: &mut Random) {
         if let Some(cover) = &self.cover {
             each(picture, |x, y, luma| if reach(cover, scene, x, y) < 1.0 { cover.strength } else { luma });
         }

@@ -16,7 +16,7 @@ use scene::{Code, Scene};
 
 /// What makes a frame hard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hardship {
+pub(crate) enum Hardship {
     Clean,
     Rotation,
     Perspective,
@@ -34,14 +34,14 @@ pub enum Hardship {
 
 /// A symbology and a hardship, as in the corpus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Kind {
-    pub bars: bool,
-    pub hardship: Hardship,
+pub(crate) struct Kind {
+    pub(crate) bars: bool,
+    pub(crate) hardship: Hardship,
 }
 
 impl Kind {
     /// Every kind, with its name and how many of each the corpus's half has.
-    pub const ALL: [(&'static str, Self, usize); 22] = [
+    pub(crate) const ALL: [(&'static str, Self, usize); 22] = [
         ("syn-qr-clean", Self::square(Hardship::Clean), 12),
         ("syn-qr-combo", Self::square(Hardship::Combo), 12),
         ("syn-qr-defocus", Self::square(Hardship::Defocus), 12),
@@ -76,17 +76,17 @@ impl Kind {
 }
 
 /// A frame: its file and what it says.
-pub struct Frame {
+pub(crate) struct Frame {
     /// A JPEG.
-    pub file: Vec<u8>,
+    pub(crate) file: Vec<u8>,
     /// The text of its code.
-    pub text: String,
-    pub width: usize,
-    pub height: usize,
+    pub(crate) text: String,
+    pub(crate) width: usize,
+    pub(crate) height: usize,
 }
 
 /// The frames of one code in a burst: the hand, the light and the noise change between them, the code does not.
-pub fn burst(kind: Kind, seed: u64, frames: usize) -> Result<Vec<Frame>, Box<dyn Error>> {
+pub(crate) fn burst(kind: Kind, seed: u64, frames: usize) -> Result<Vec<Frame>, Box<dyn Error>> {
     let mut random = Random::of(seed);
     let severity = 1 + random.below(3) as u32;
     let code = Code::of(kind.bars, &mut random)?;

@@ -6,7 +6,7 @@ use super::{Hardship, random::Random};
 
 /// A code as light and dark modules.
 #[derive(Clone)]
-pub struct Code {
+pub(crate) struct Code {
     text: String,
     /// Row by row; bars have one row.
     dark: Vec<bool>,
@@ -18,7 +18,7 @@ pub struct Code {
 
 impl Code {
     /// A payment code or an order number, as the corpus has them.
-    pub fn of(bars: bool, random: &mut Random) -> Result<Self, Box<dyn Error>> {
+    pub(crate) fn of(bars: bool, random: &mut Random) -> Result<Self, Box<dyn Error>> {
         let text = text(random);
         if bars {
             let dark: Vec<bool> = barcoders::sym::code128::Code128::new(written(&text))
@@ -103,7 +103,7 @@ struct Thing {
 
 /// Everything that a frame shows before a lens sees it.
 #[derive(Clone)]
-pub struct Scene {
+pub(crate) struct Scene {
     code: Code,
     width: usize,
     height: usize,
@@ -117,7 +117,7 @@ pub struct Scene {
 }
 
 impl Scene {
-    pub fn of(
+    pub(crate) fn of(
         code: Code,
         hardship: Hardship,
         severity: u32,
@@ -187,21 +187,21 @@ impl Scene {
     }
 
     /// Pixels a module in the middle of the code.
-    pub const fn module(&self) -> f32 {
+    pub(crate) const fn module(&self) -> f32 {
         self.module
     }
 
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         &self.code.text
     }
 
     /// The code's size in pixels.
-    pub fn extent(&self) -> (f32, f32) {
+    pub(crate) fn extent(&self) -> (f32, f32) {
         (self.module * self.code.across as f32, self.module * self.code.down as f32)
     }
 
     /// The same, a little moved by the hand that holds the telephone.
-    pub fn shaken(&self, random: &mut Random) -> Self {
+    pub(crate) fn shaken(&self, random: &mut Random) -> Self {
         let mut scene = self.clone();
         let (x, y) = (random.between(-0.8, 0.8), random.between(-0.8, 0.8));
         scene.view[2] += x;
@@ -219,7 +219,7 @@ impl Scene {
     }
 
     /// Where a pixel lies, in modules of the code.
-    pub fn on_code(&self, x: f32, y: f32) -> (f32, f32) {
+    pub(crate) fn on_code(&self, x: f32, y: f32) -> (f32, f32) {
         let [a, b, c, d, e, f, g, h] = self.view;
         let depth = (g * x + h * y + 1.0).max(0.05);
         ((a * x + b * y + c) / depth, (d * x + e * y + f) / depth)
@@ -269,7 +269,7 @@ impl Scene {
     }
 
     /// The frame that a perfect camera would take.
-    pub fn drawn(&self) -> Picture {
+    pub(crate) fn drawn(&self) -> Picture {
         let mut luma = Vec::with_capacity(self.width * self.height);
         for y in 0..self.height {
             for x in 0..self.width {
@@ -293,18 +293,18 @@ impl Scene {
         Picture { width: self.width, height: self.height, luma }
     }
 
-    pub fn middle(&self) -> (f32, f32) {
+    pub(crate) fn middle(&self) -> (f32, f32) {
         (self.code.across as f32 / 2.0, self.code.down as f32 / 2.0)
     }
 
-    pub const fn size(&self) -> (usize, usize) {
+    pub(crate) const fn size(&self) -> (usize, usize) {
         (self.code.across, self.code.down)
     }
 }
 
 /// Luma with fractions, 0 to 255 and beyond.
-pub struct Picture {
-    pub width: usize,
-    pub height: usize,
-    pub luma: Vec<f32>,
+pub(crate) struct Picture {
+    pub(crate) width: usize,
+    pub(crate) height: usize,
+    pub(crate) luma: Vec<f32>,
 }

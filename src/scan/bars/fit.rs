@@ -43,25 +43,21 @@ const LONGEST: usize = 70;
 
 /// A text in a profile.
 #[derive(Clone, Debug)]
-pub(in crate::scan) struct Fit {
-    pub(in crate::scan) text: String,
+pub(super) struct Fit {
+    pub(super) text: String,
     /// First and last edge, in samples.
     pub(super) start: f32,
     pub(super) end: f32,
-    /// Mean correlation.
-    pub(super) quality: f32,
-    /// By how much the least certain character beats the next best.
-    pub(in crate::scan) margin: f32,
 }
 
 /// The patterns, drawn with each blur, each less its mean and of length one.
-pub(in crate::scan) struct Drawn {
+pub(super) struct Drawn {
     characters: Vec<Vec<[f32; SAMPLES]>>,
     stops: Vec<[f32; STOP_SAMPLES]>,
 }
 
 impl Drawn {
-    pub(in crate::scan) fn new() -> Self {
+    pub(super) fn new() -> Self {
         // Before each pattern there is a space, after it a bar: the next one's first, or nothing beyond a stop's last.
         let characters = BLURS.map(|blur| WIDTHS.iter().map(|widths| drawn::<SAMPLES>(widths, blur, true)).collect());
         let stops = BLURS.map(|blur| drawn::<STOP_SAMPLES>(&STOP, blur, false));
@@ -122,7 +118,7 @@ struct Path {
 }
 
 /// Every text of a profile, read from its first sample on.
-pub(in crate::scan) fn read(profile: &Profile, drawn: &Drawn, deadline: Deadline) -> Option<Fit> {
+pub(super) fn read(profile: &Profile, drawn: &Drawn, deadline: Deadline) -> Option<Fit> {
     for (start, blur) in starts(profile, drawn, deadline) {
         if deadline.is_over() {
             break;
@@ -223,13 +219,7 @@ fn follow(profile: &Profile, drawn: &Drawn, start: Path, blur: usize) -> Option<
             && let Some(text) = text(&path.characters)
         {
             let quality = (path.sum + end.0) / (path.characters.len() + 1) as f32;
-            return (quality >= MEAN_FITS).then_some(Fit {
-                text,
-                start: from,
-                end: end.1,
-                quality,
-                margin: path.margin,
-            });
+            return (quality >= MEAN_FITS).then_some(Fit { text, start: from, end: end.1 });
         }
         path = step(profile, characters, path)?;
     }

@@ -9,15 +9,10 @@ mod fit;
 mod patterns;
 mod profile;
 
-use super::{
-    Corners,
-    code128::Bars,
-    deadline::Deadline,
-    grey::Grey,
-    regions::{Edges, Stripes},
-};
-pub(super) use fit::Drawn;
-use fit::{Fit, read as read_profile};
+use std::sync::LazyLock;
+
+use super::{Corners, code128::Bars, deadline::Deadline, grey::Grey, regions::Edges};
+use fit::{Drawn, Fit, read as read_profile};
 use profile::{Cutter, Profile, SAMPLES_A_PIXEL};
 
 /// How many parts with bars are looked at.
@@ -29,21 +24,33 @@ const CUTS: [usize; 3] = [2, 5, 9];
 /// Strips that must agree.
 const AGREE: usize = 2;
 
+/// The patterns as this reader compares with them.
+static DRAWN: LazyLock<Drawn> = LazyLock::new(Drawn::new);
+
+/// What a look saw.
+#[derive(Default)]
+pub(super) struct Look {
+    pub(super) read: Vec<Bars>,
+    /// What only one strip said: no reading, but another frame may say it too.
+    pub(super) alone: Vec<Bars>,
+}
+
 /// All bar codes in the parts of a picture where edges run one way.
-pub(super) fn read(grey: Grey<'_>, edges: &Edges, drawn: &Drawn, deadline: Deadline) -> Vec<Bars> {
-    let mut found: Vec<Bars> = Vec::new();
+pub(super) fn read(grey: Grey<'_>, edges: &Edges, deadline: Deadline) -> Look {
+    let mut look = Look::default();
     for stripes in edges.stripes().iter().take(MOST_STRIPES) {
         if deadline.is_over() {
             break;
         }
         let cutter = Cutter::of(grey, stripes);
-        found.extend(read_stripes(&cutter, drawn, deadline));
+        read_stripes(&cutter, &DRAWN, deadline, &mut look);
     }
-    found
+    look
 }
 
-fn read_stripes(cutter: &Cutter<'_>, drawn: &Drawn, deadline: Deadline) -> Option<Bars> {
+fn read_stripes(cutter: &Cutter<'_>, drawn: &Drawn, deadline: Deadline, look: &mut Look) {
     let mut backwards = None;
+    let mut alone: Option<Bars> = None;
     for count in CUTS {
         // A strip of less than two lines is no evidence of its own.
         if cutter.height() / (count as f32) < 1.5 {
@@ -52,7 +59,7 @@ fn read_stripes(cutter: &Cutter<'_>, drawn: &Drawn, deadline: Deadline) -> Optio
         let mut said: Vec<(Fit, Profile)> = Vec::new();
         for profile in cutter.strips(count) {
             if deadline.is_over() {
-                return None;
+                return;
             }
             let reversed = profile.reversed();
             let turns = match backwards {
@@ -68,33 +75,30 @@ fn read_stripes(cutter: &Cutter<'_>, drawn: &Drawn, deadline: Deadline) -> Optio
                 }
             }
         }
-        if let Some(bars) = agreed(&said, cutter) {
-            return Some(bars);
+        if let Some(bars) = agreed(&said, cutter, AGREE) {
+            look.read.push(bars);
+            return;
         }
+        alone = alone.or_else(|| agreed(&said, cutter, 1));
     }
-    None
+    look.alone.extend(alone);
 }
 
-/// The text that at least two strips say, and none denies.
-fn agreed(said: &[(Fit, Profile)], cutter: &Cutter<'_>) -> Option<Bars> {
+/// The text that at least `fewest` strips say, and hardly any denies.
+fn agreed(said: &[(Fit, Profile)], cutter: &Cutter<'_>, fewest: usize) -> Option<Bars> {
     let (first, _) =
         said.iter().max_by_key(|(one, _)| said.iter().filter(|(other, _)| other.text == one.text).count())?;
     let alike: Vec<&(Fit, Profile)> = said.iter().filter(|(one, _)| one.text == first.text).collect();
-    if alike.len() < AGREE || said.len() - alike.len() > alike.len() / 3 {
+    if alike.len() < fewest || said.len() - alike.len() > alike.len() / 3 {
         return None;
     }
     let ((top, upper), (bottom, lower)) = (alike.first()?, alike.last()?);
-    let corner = |fit: &Fit, profile: &Profile, sample: f32| {
-        let _ = fit;
+    let corner = |profile: &Profile, sample: f32| {
         let spot = profile.spot(sample);
         (spot.x, spot.y)
     };
-    let mut corners = [
-        corner(top, upper, top.start),
-        corner(top, upper, top.end),
-        corner(bottom, lower, bottom.end),
-        corner(bottom, lower, bottom.start),
-    ];
+    let mut corners =
+        [corner(upper, top.start), corner(upper, top.end), corner(lower, bottom.end), corner(lower, bottom.start)];
     // Clockwise from the text's own top left: read backwards, what was cut first is its lower side.
     let (along_x, along_y) = cutter.along();
     let turn = (corners[1].0 - corners[0].0) * along_y - (corners[1].1 - corners[0].1) * along_x;

@@ -12,7 +12,7 @@ pub(super) const SAMPLES_A_PIXEL: f32 = 2.0;
 
 /// The mean of lines across bars, luma a sample.
 #[derive(Clone, Debug)]
-pub(in crate::scan) struct Profile {
+pub(super) struct Profile {
     pub(super) values: Vec<f32>,
     /// Where the first sample lies, and how far it is to the next.
     pub(super) origin: Spot,
@@ -47,7 +47,7 @@ impl Profile {
 }
 
 /// How stripes are cut into lines.
-pub(in crate::scan) struct Cutter<'a> {
+pub(super) struct Cutter<'a> {
     grey: Grey<'a>,
     middle: Spot,
     /// One pixel across the bars, and along them.
@@ -60,7 +60,7 @@ pub(in crate::scan) struct Cutter<'a> {
 
 impl<'a> Cutter<'a> {
     /// Lines across `stripes`, at the direction in which their mean keeps the most contrast.
-    pub(in crate::scan) fn of(grey: Grey<'a>, stripes: &Stripes) -> Self {
+    pub(super) fn of(grey: Grey<'a>, stripes: &Stripes) -> Self {
         let cutter = |turn: f32| {
             let (sine, cosine) = (stripes.direction + turn).sin_cos();
             let reach = stripes.across * 1.45 + 40.0;
@@ -80,7 +80,7 @@ impl<'a> Cutter<'a> {
     }
 
     /// The mean of the lines in a range of offsets along the bars, `spacing` pixels apart.
-    pub(in crate::scan) fn cut(&self, offsets: Range<f32>, spacing: f32) -> Profile {
+    pub(super) fn cut(&self, offsets: Range<f32>, spacing: f32) -> Profile {
         let samples = (2.0 * self.reach * SAMPLES_A_PIXEL) as usize + 1;
         let step = (self.across.0 / SAMPLES_A_PIXEL, self.across.1 / SAMPLES_A_PIXEL);
         let lines = (((offsets.end - offsets.start) / spacing) as usize).max(1);
@@ -103,7 +103,7 @@ impl<'a> Cutter<'a> {
 
     /// `count` strips side by side that share no line, each the mean of its lines. Their outer ends are left away: bars
     /// end raggedly.
-    pub(in crate::scan) fn strips(&self, count: usize) -> Vec<Profile> {
+    pub(super) fn strips(&self, count: usize) -> Vec<Profile> {
         let used = self.height * 0.86;
         let each = used / count as f32;
         (0..count)
@@ -115,12 +115,12 @@ impl<'a> Cutter<'a> {
     }
 
     /// How far along the bars goes what was cut.
-    pub(in crate::scan) fn height(&self) -> f32 {
+    pub(super) fn height(&self) -> f32 {
         self.height
     }
 
     /// One pixel along the bars.
-    pub(in crate::scan) fn along(&self) -> (f32, f32) {
+    pub(super) fn along(&self) -> (f32, f32) {
         self.along
     }
 }

@@ -22,15 +22,8 @@ const FORMATS: usize = 3;
 /// Share of the evidence that may speak against a reading.
 const MOST_AGAINST: f32 = 0.16;
 
-/// A text and how sure it is.
-pub(super) struct Decoded {
-    pub(super) text: String,
-    /// The share of the evidence, weighed by its clearness, that speaks against the reading.
-    pub(super) against: f32,
-}
-
 /// Reads a code's modules. `None` where nothing certain comes out.
-pub(super) fn decode(soft: &Soft, layout: &Layout) -> Option<Decoded> {
+pub(super) fn decode(soft: &Soft, layout: &Layout) -> Option<String> {
     likely_formats(soft, layout).into_iter().find_map(|(level, mask)| decode_as(soft, layout, level, mask))
 }
 
@@ -83,7 +76,7 @@ impl Codeword {
     }
 }
 
-fn decode_as(soft: &Soft, layout: &Layout, level: ErrorCorrectionLevel, mask: u8) -> Option<Decoded> {
+fn decode_as(soft: &Soft, layout: &Layout, level: ErrorCorrectionLevel, mask: u8) -> Option<String> {
     let (sizes, checks) = layout.blocks(level);
     let words: Vec<Codeword> = layout
         .data
@@ -100,15 +93,15 @@ fn decode_as(soft: &Soft, layout: &Layout, level: ErrorCorrectionLevel, mask: u8
     let blocks = interleaved(&words, &sizes, checks);
     let version = layout.version.getVersionNumber();
     let as_read = assembled(&blocks, &blocks, &sizes, checks, version);
-    let (data, against) = as_read.or_else(|| {
+    let data = as_read.or_else(|| {
         padded(&blocks, &sizes, version).iter().find_map(|padded| assembled(padded, &blocks, &sizes, checks, version))
     })?;
     let read = DecodeBitStream(&data, layout.version, level).ok().filter(|read| read.isValid())?;
     let text = read.text();
-    (!text.is_empty()).then_some(Decoded { text, against })
+    (!text.is_empty()).then_some(text)
 }
 
-/// Corrects all blocks and puts their data together, with the share of the evidence that speaks against it. The evidence
+/// Corrects all blocks and puts their data together, unless the evidence speaks against it. The evidence
 /// is what was `seen`; `blocks` may know more.
 fn assembled(
     blocks: &[Vec<Codeword>],
@@ -116,7 +109,7 @@ fn assembled(
     sizes: &[usize],
     checks: usize,
     version: u32,
-) -> Option<(Vec<u8>, f32)> {
+) -> Option<Vec<u8>> {
     let (mut data, mut against, mut evidence, mut leaned) = (Vec::new(), 0.0, 0.0, false);
     for ((block, seen), size) in blocks.iter().zip(seen).zip(sizes) {
         let (corrected, used) = corrected(block, checks)?;
@@ -130,7 +123,7 @@ fn assembled(
     }
     let against = against / f32::max(evidence, 1e-3);
     (against <= MOST_AGAINST && (!leaned || text_end(&data, version).is_some_and(|end| ends_well(&data, end))))
-        .then_some((data, against))
+        .then_some(data)
 }
 
 /// The blocks with the padding filled in, for each way to read the text's mode and length: a short text in a roomy code is
@@ -279,7 +272,7 @@ mod tests {
     }
 
     fn text(soft: &Soft, layout: &Layout) -> Option<String> {
-        decode(soft, layout).map(|decoded| decoded.text)
+        decode(soft, layout)
     }
 
     #[test]

@@ -90,11 +90,6 @@ impl Targets {
         Self { places }
     }
 
-    /// Those of known colour only.
-    pub(super) fn known(&self) -> Self {
-        Self { places: self.places.iter().copied().filter(|place| place.2 != 0.0).collect() }
-    }
-
     /// Every `nth`, of unknown colour; all known ones.
     fn thinned(&self, nth: usize) -> Self {
         let kept = self.places.iter().enumerate().filter(|(at, place)| place.2 != 0.0 || at % nth == 0);

@@ -12,8 +12,6 @@ pub(super) struct Layout {
     pub(super) known: Vec<Option<bool>>,
     /// The modules of the codewords' bits, in their order, as index into rows.
     pub(super) data: Vec<usize>,
-    /// Middles of the alignment patterns, in modules.
-    pub(super) alignments: Vec<(usize, usize)>,
 }
 
 impl Layout {
@@ -70,7 +68,7 @@ impl Layout {
             upwards = !upwards;
             right = right.saturating_sub(2);
         }
-        Some(Self { version, modules, known, data, alignments })
+        Some(Self { version, modules, known, data })
     }
 
     /// The blocks of a level: for each its count of data codewords, and the count of check codewords of every block.

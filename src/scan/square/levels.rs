@@ -69,11 +69,6 @@ impl Levels {
         let clear = (half / (self.whole * FAINT)).min(1.0);
         ((self.middle[module] - value) / half.max(0.5)).clamp(-1.3, 1.3) * clear
     }
-
-    /// Half of the contrast of the code as a whole, in luma.
-    pub(super) const fn contrast(&self) -> f32 {
-        self.whole
-    }
 }
 
 fn two_means(values: &[f32]) -> (f32, f32) {

@@ -48,9 +48,15 @@ const MOST_TRIES: usize = 6;
 
 /// A code that was found, whether or not it could be read.
 pub(super) struct Seen {
-    pub(super) soft: Soft,
+    soft: Soft,
     pub(super) corners: [(f32, f32); 4],
-    pub(super) fit: f32,
+    fit: f32,
+}
+
+impl Seen {
+    pub(super) const fn version(&self) -> u32 {
+        self.soft.version
+    }
 }
 
 /// What a look saw.
@@ -201,8 +207,8 @@ fn look_closer(grey: Grey<'_>, candidate: &Candidate, deadline: Deadline) -> Res
         });
         let equalised = soft.equalised(layout);
         for soft in std::iter::once(&soft).chain(&equalised) {
-            if let Some(decoded) = decode(soft, layout) {
-                return Ok(Square { text: decoded.text, corners: Corners(corners) });
+            if let Some(text) = decode(soft, layout) {
+                return Ok(Square { text, corners: Corners(corners) });
             }
         }
         if best.as_ref().is_none_or(|best| fit > best.fit) {
@@ -235,5 +241,5 @@ pub(super) fn read_together(seen: &[&Seen]) -> Option<String> {
         }
     }
     modules.iter_mut().for_each(|sum| *sum /= f32::max(weights, 1e-3));
-    decode(&Soft { version: first.soft.version, modules }, &layout).map(|decoded| decoded.text)
+    decode(&Soft { version: first.soft.version, modules }, &layout)
 }
