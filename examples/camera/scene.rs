@@ -108,8 +108,8 @@ pub(crate) struct Scene {
     width: usize,
     height: usize,
     module: f32,
-    /// From pixels to modules of the code, by a perspective: (a b c; d e f; g h 1).
-    view: [f32; 8],
+    /// From pixels to modules of the code, by a perspective: (a b c; d e f; g h i).
+    view: [f32; 9],
     things: Vec<Thing>,
     wall: (f32, f32, f32),
     ink: f32,
@@ -160,14 +160,15 @@ impl Scene {
         let (mid_x, mid_y) = (code.across as f32 / 2.0, code.down as f32 / 2.0);
         let depth = 1.0 - tilt_x * centre.0 - tilt_y * centre.1;
         let view = [
-            (a + mid_x * tilt_x) / depth,
-            (b + mid_x * tilt_y) / depth,
-            (mid_x * depth - a * centre.0 - b * centre.1) / depth,
-            (-b + mid_y * tilt_x) / depth,
-            (a + mid_y * tilt_y) / depth,
-            (mid_y * depth + b * centre.0 - a * centre.1) / depth,
-            tilt_x / depth,
-            tilt_y / depth,
+            a + mid_x * tilt_x,
+            b + mid_x * tilt_y,
+            mid_x * depth - a * centre.0 - b * centre.1,
+            -b + mid_y * tilt_x,
+            a + mid_y * tilt_y,
+            mid_y * depth + b * centre.0 - a * centre.1,
+            tilt_x,
+            tilt_y,
+            depth,
         ];
         let things = (0..3 + random.below(6)).map(|_| Thing {
             x: random.between(0.0, width as f32),
@@ -195,33 +196,24 @@ impl Scene {
         &self.code.text
     }
 
-    /// The code's size in pixels.
-    pub(crate) fn extent(&self) -> (f32, f32) {
-        (self.module * self.code.across as f32, self.module * self.code.down as f32)
-    }
-
     /// The same, a little moved by the hand that holds the telephone.
     pub(crate) fn shaken(&self, random: &mut Random) -> Self {
-        let mut scene = self.clone();
-        let (x, y) = (random.between(-0.8, 0.8), random.between(-0.8, 0.8));
-        scene.view[2] += x;
-        scene.view[5] += y;
-        let turn = random.between(-0.02, 0.02);
-        let [a, b, _, d, e, _, ..] = self.view;
         let (mid_x, mid_y) = (self.code.across as f32 / 2.0, self.code.down as f32 / 2.0);
-        scene.view[0] = a - turn * d;
-        scene.view[1] = b - turn * e;
-        scene.view[3] = d + turn * a;
-        scene.view[4] = e + turn * b;
-        scene.view[2] -= turn * (self.view[5] - mid_y);
-        scene.view[5] += turn * (self.view[2] - mid_x);
+        let (turn, x, y) = (random.between(-0.02, 0.02), random.between(-0.8, 0.8), random.between(-0.8, 0.8));
+        let mut scene = self.clone();
+        for at in 0..3 {
+            // A small turn about the code's middle and a small step, both in modules; the last row is the depth.
+            let (across, down, depth) = (self.view[at], self.view[at + 3], self.view[at + 6]);
+            scene.view[at] = across - turn * (down - mid_y * depth) + x * depth;
+            scene.view[at + 3] = down + turn * (across - mid_x * depth) + y * depth;
+        }
         scene
     }
 
     /// Where a pixel lies, in modules of the code.
     pub(crate) fn on_code(&self, x: f32, y: f32) -> (f32, f32) {
-        let [a, b, c, d, e, f, g, h] = self.view;
-        let depth = (g * x + h * y + 1.0).max(0.05);
+        let [a, b, c, d, e, f, g, h, i] = self.view;
+        let depth = (g * x + h * y + i).max(0.05);
         ((a * x + b * y + c) / depth, (d * x + e * y + f) / depth)
     }
 
@@ -291,10 +283,6 @@ impl Scene {
             }
         }
         Picture { width: self.width, height: self.height, luma }
-    }
-
-    pub(crate) fn middle(&self) -> (f32, f32) {
-        (self.code.across as f32 / 2.0, self.code.down as f32 / 2.0)
     }
 
     pub(crate) const fn size(&self) -> (usize, usize) {

@@ -63,10 +63,20 @@ impl Levels {
         Self { middle, half, whole }
     }
 
+    /// As [`Self::darkness`], but neither cut off nor weighed: for sums of several values.
+    pub(super) fn linear(&self, module: usize, value: f32) -> f32 {
+        (self.middle[module] - value) / self.half[module].max(self.whole * FAINT)
+    }
+
+    /// How much there is to tell by at a place: 1 enough, 0 nothing.
+    pub(super) fn clearness(&self, module: usize) -> f32 {
+        (self.half[module] / (self.whole * FAINT)).min(1.0)
+    }
+
     /// How dark a value is for its place: 1 dark, -1 light, near 0 where there is nothing to tell by.
     pub(super) fn darkness(&self, module: usize, value: f32) -> f32 {
         let half = self.half[module];
-        let clear = (half / (self.whole * FAINT)).min(1.0);
+        let clear = self.clearness(module);
         ((self.middle[module] - value) / half.max(0.5)).clamp(-1.3, 1.3) * clear
     }
 }

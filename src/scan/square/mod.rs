@@ -205,7 +205,7 @@ fn look_closer(grey: Grey<'_>, candidate: &Candidate, deadline: Deadline) -> Res
             let spot = net.at(x, y);
             (spot.x, spot.y)
         });
-        let equalised = soft.equalised(layout);
+        let equalised = soft.equalised(grey, layout, &net);
         for soft in std::iter::once(&soft).chain(&equalised) {
             if let Some(text) = decode(soft, layout) {
                 return Ok(Square { text, corners: Corners(corners) });

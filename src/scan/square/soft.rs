@@ -3,12 +3,18 @@
 
 use super::{super::grey::Grey, grid::Net, layout::Layout, levels::Levels};
 
-/// Modules to each side that an equaliser takes into account.
-const TAPS_REACH: usize = 2;
-const TAPS: usize = (2 * TAPS_REACH + 1) * (2 * TAPS_REACH + 1) + 1;
+/// Half modules to each side that an equaliser takes into account.
+const REACH: usize = 4;
+
+/// What blurs is the same on either side, so that the two samples opposite to each other share a weight: half of the square
+/// of samples around a module, the module itself, and one that is always there.
+const TAPS: usize = ((2 * REACH + 1) * (2 * REACH + 1) - 1) / 2 + 2;
 
 /// Keeps an equaliser from learning noise.
-const RIDGE: f32 = 0.02;
+const RIDGE: f32 = 0.01;
+
+/// How often it learns: from what it knows, then from what it has made out.
+const ROUNDS: usize = 4;
 
 /// Doubtful modules of a code, row by row.
 #[derive(Clone, Debug)]
@@ -53,13 +59,13 @@ impl Soft {
         agreed / most
     }
 
-    /// The modules with what runs into them from their neighbours taken out. Learns from the known modules first, then
-    /// also from those that have become clear.
-    pub(super) fn equalised(&self, layout: &Layout) -> Option<Self> {
-        let side = layout.modules;
+    /// The modules with what runs into them from their neighbours taken out, from samples half a module apart. Learns from
+    /// the known modules first, then also from those that have become clear.
+    pub(super) fn equalised(&self, grey: Grey<'_>, layout: &Layout, net: &Net) -> Option<Self> {
+        let samples = Samples::of(grey, layout, net);
         let mut current = self.modules.clone();
-        let rows: Vec<[f32; TAPS]> = (0..current.len()).map(|at| taps(&self.modules, side, at)).collect();
-        for round in 0..3 {
+        let rows: Vec<[f32; TAPS]> = (0..current.len()).map(|at| samples.around(at)).collect();
+        for round in 0..ROUNDS {
             let mut sums = [[0.0_f32; TAPS]; TAPS];
             let mut wanted = [0.0_f32; TAPS];
             let mut weight_in_all = 0.0;
@@ -68,7 +74,7 @@ impl Soft {
                     // Blown out: it would teach that light is dark.
                     Some(_) if self.modules[at].abs() < 0.04 => continue,
                     Some(dark) => (if dark { 1.0 } else { -1.0 }, 1.0),
-                    None if round > 0 && current[at].abs() > 0.45 => (current[at].signum(), 0.6),
+                    None if round > 0 && current[at].abs() > 0.4 => (current[at].signum(), 0.6),
                     None => continue,
                 };
                 weight_in_all += weight;
@@ -89,24 +95,69 @@ impl Soft {
             }
         }
         // What was unknown stays unknown: neighbours say little about a module that a reflection hides.
-        for (to, &before) in current.iter_mut().zip(&self.modules) {
-            *to *= (before.abs() / 0.08).clamp(0.15, 1.0).max(if to.abs() > 0.8 { 0.6 } else { 0.0 });
+        for (at, to) in current.iter_mut().enumerate() {
+            *to *= samples.clear(at);
         }
         Some(Self { version: self.version, modules: current })
     }
 }
 
-/// A module and its neighbours; beyond the code lies the quiet zone, which is light.
-fn taps(modules: &[f32], side: usize, at: usize) -> [f32; TAPS] {
-    let (x, y) = (at % side, at / side);
-    std::array::from_fn(|nth| {
-        if nth == TAPS - 1 {
-            return 1.0;
+/// Darkness half a module apart, with a margin around the code. Straight from luma: what runs together does so in light,
+/// before anyone judges it.
+struct Samples {
+    side: usize,
+    width: usize,
+    values: Vec<f32>,
+    /// Contrast around each module, as a share of the code's.
+    contrast: Vec<f32>,
+}
+
+impl Samples {
+    fn of(grey: Grey<'_>, layout: &Layout, net: &Net) -> Self {
+        let side = layout.modules;
+        let width = 2 * side - 1 + 2 * REACH;
+        let place = |at: usize| (at as f32 - REACH as f32) * 0.5 + 0.5;
+        let mut values = Vec::with_capacity(width * width);
+        for y in 0..width {
+            for x in 0..width {
+                let spot = net.at(place(x), place(y));
+                values.push(grey.at(spot.x, spot.y));
+            }
         }
-        let wide = 2 * TAPS_REACH + 1;
-        let (column, row) = ((x + nth % wide).wrapping_sub(TAPS_REACH), (y + nth / wide).wrapping_sub(TAPS_REACH));
-        if column < side && row < side { modules[row * side + column] } else { -1.0 }
-    })
+        let of_module = |at: usize| (at / side * 2 + REACH) * width + at % side * 2 + REACH;
+        let middles: Vec<f32> = (0..side * side).map(|at| values[of_module(at)]).collect();
+        let levels = Levels::from_values(&middles, side);
+        let contrast = (0..side * side).map(|at| levels.clearness(at)).collect();
+        for y in 0..width {
+            for x in 0..width {
+                let module = |at: usize| (at.saturating_sub(REACH) / 2).min(side - 1);
+                let value = &mut values[y * width + x];
+                *value = levels.linear(module(y) * side + module(x), *value);
+            }
+        }
+        Self { side, width, values, contrast }
+    }
+
+    fn around(&self, module: usize) -> [f32; TAPS] {
+        let (x, y) = (module % self.side * 2 + REACH, module / self.side * 2 + REACH);
+        let middle = y * self.width + x;
+        let wide = 2 * REACH + 1;
+        std::array::from_fn(|tap| match tap {
+            0 => 1.0,
+            1 => self.values[middle],
+            // Opposite samples lie as far before the middle as after it.
+            _ => {
+                let nth = tap - 1;
+                let (down, aside) = ((nth + REACH) / wide, (nth + REACH) % wide);
+                let away = down * self.width + aside;
+                (self.values[middle + away - REACH] + self.values[middle + REACH - away]) * 0.5
+            }
+        })
+    }
+
+    fn clear(&self, module: usize) -> f32 {
+        self.contrast[module]
+    }
 }
 
 /// Solves a symmetric system given by its lower half, by Cholesky. `None` where it has no single solution.
