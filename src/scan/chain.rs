@@ -202,12 +202,13 @@ fn look(stage: Stage, view: &View<'_>, deadline: Deadline) -> Seen {
             Seen { read, damaged: seen.damaged, ..Seen::default() }
         }
         Stage::Square | Stage::InvertedSquare => {
-            let seen = square::read(view.luma, view.edges(), deadline);
+            let seen = square::read(view.luma, view.edges(), stage == Stage::Square, deadline);
             let read = seen.read.into_iter().map(Reading::of_square).collect();
             Seen { read, damaged: seen.unread.len(), squares: seen.unread, ..Seen::default() }
         }
         Stage::Bars => {
-            let seen = bars::read(view.grey(), view.edges(), deadline);
+            let mut seen = bars::read(view.grey(), view.edges(), deadline);
+            reach_ends(&mut seen.read, view);
             let read = seen.read.into_iter().map(Reading::of_bars).collect();
             Seen { read, bars: seen.alone, ..Seen::default() }
         }
@@ -220,10 +221,7 @@ fn by_rxing(view: &View<'_>, harder: bool, deadline: Deadline) -> Seen {
         let local = view.black_and_white().map(|matrix| code128::read(&Local(matrix), Effort::Harder, deadline));
         bars.extend(local.into_iter().flatten().filter(|one| one.rows >= FEWEST_LOCAL_ROWS));
     }
-    if let Some(matrix) = view.black_and_white() {
-        let black = |x: f32, y: f32| x >= 0.0 && y >= 0.0 && matrix.try_get(x as u32, y as u32).unwrap_or(false);
-        bars.iter_mut().for_each(|one| one.reach_ends(black));
-    }
+    reach_ends(&mut bars, view);
     let mut seen = view.black_and_white().map(|matrix| qr::by_rxing(matrix, harder, deadline)).unwrap_or_default();
     if seen.read.is_empty() && bars.is_empty() {
         seen.read.extend(view.black_and_white().and_then(|matrix| qr::by_older_rxing(matrix, harder)));
@@ -231,6 +229,12 @@ fn by_rxing(view: &View<'_>, harder: bool, deadline: Deadline) -> Seen {
     let squares = seen.read.into_iter().map(Reading::of_square);
     let read = squares.chain(bars.into_iter().map(Reading::of_bars)).collect();
     Seen { read, damaged: seen.damaged, ..Seen::default() }
+}
+
+fn reach_ends(bars: &mut [Bars], view: &View<'_>) {
+    let Some(matrix) = view.black_and_white().filter(|_| !bars.is_empty()) else { return };
+    let black = |x: f32, y: f32| x >= 0.0 && y >= 0.0 && matrix.try_get(x as u32, y as u32).unwrap_or(false);
+    bars.iter_mut().for_each(|one| one.reach_ends(black));
 }
 
 fn invert(luma: &GrayImage) -> GrayImage {

@@ -36,9 +36,9 @@ pub(super) struct Bars {
 }
 
 impl Bars {
-    /// Bars `pixels` wide from first to last edge, read in strips of their own. Two modules are about a 60th of most.
-    pub(super) fn from_strips(text: String, corners: Corners, strips: usize, pixels: f32) -> Self {
-        Self { text, corners, rows: strips, module: pixels / 134.0 }
+    /// Bars read in strips of their own, with modules of `module` pixels.
+    pub(super) const fn from_strips(text: String, corners: Corners, strips: usize, module: f32) -> Self {
+        Self { text, corners, rows: strips, module }
     }
 
     /// Moves the corners to the ends of the first and the last bar. Rows that are read whole end earlier where bars lean:

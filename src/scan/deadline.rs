@@ -48,6 +48,11 @@ impl Deadline {
     pub(super) fn is_over(self) -> bool {
         self.used() >= self.budget
     }
+
+    /// The same, but over after `share` of the budget from now: for a search that may go on only once it has found a trace.
+    pub(super) fn within(self, share: f32) -> Self {
+        Self { budget: self.budget.min(self.used() + self.budget.mul_f32(share)), ..self }
+    }
 }
 
 #[cfg(test)]
@@ -64,5 +69,7 @@ mod tests {
             std::hint::black_box(0);
         }
         assert!(wall.used() >= Duration::from_millis(20));
+        let hour = Deadline::after(Duration::from_secs(3600), Clock::Wall);
+        assert!(hour.within(0.0).is_over() && !hour.within(0.5).is_over());
     }
 }

@@ -48,10 +48,9 @@ impl Evidence {
         for new in bars {
             let alike = self.bars.iter().filter(|(at, old)| *at != frame && old.text == new.text).count() + 1;
             let others = self.bars.iter().filter(|(_, old)| old.text != new.text).count();
-            let text = new.text.clone();
-            let corners = Corners(new.corners.0);
             if alike >= AGREE && others == 0 {
-                seen.read.push(Reading::of_bars(Bars::from_strips(text, corners, alike, 0.0)));
+                let bars = Bars::from_strips(new.text.clone(), Corners(new.corners.0), alike, 1.0);
+                seen.read.push(Reading::of_bars(bars));
             }
             self.bars.push((frame, new));
         }

@@ -1,4 +1,4 @@
-//! Grey pixels between pixels, and pictures twice as large.
+//! Grey pixels between pixels, and pictures half and twice as large.
 
 use image::GrayImage;
 
@@ -62,6 +62,22 @@ impl<'a> Grey<'a> {
     }
 }
 
+/// Half as wide and high, each pixel the mean of four: what noise hides at full size may show.
+pub(super) fn halved(luma: &GrayImage) -> GrayImage {
+    let grey = Grey::of(luma);
+    let (width, height) = (grey.width / 2, grey.height / 2);
+    let mut half = Vec::with_capacity(width * height);
+    for rows in grey.pixels.chunks_exact((grey.width * 2).max(1)).take(height) {
+        let (upper, lower) = rows.split_at(grey.width);
+        let pairs = upper.as_chunks::<2>().0.iter().zip(lower.as_chunks::<2>().0);
+        half.extend(pairs.take(width).map(|(upper, lower)| {
+            let sum = u16::from(upper[0]) + u16::from(upper[1]) + u16::from(lower[0]) + u16::from(lower[1]);
+            ((sum + 2) / 4) as u8
+        }));
+    }
+    GrayImage::from_raw(width as u32, height as u32, half).unwrap_or_default()
+}
+
 /// Twice as wide and high, with pixels between pixels: modules below two pixels come into the reach of readers that count
 /// whole pixels.
 pub(super) fn doubled(luma: &GrayImage) -> GrayImage {
@@ -103,12 +119,13 @@ mod tests {
     }
 
     #[test]
-    fn a_slope_stays_a_slope_at_double_size() {
+    fn a_slope_stays_a_slope_at_half_and_double_size() {
         let luma = GrayImage::from_fn(16, 12, |x, y| image::Luma([(x * 8 + y * 4) as u8]));
-        let double = doubled(&luma);
-        assert_eq!(double.dimensions(), (32, 24));
+        let (half, double) = (halved(&luma), doubled(&luma));
+        assert_eq!((half.dimensions(), double.dimensions()), ((8, 6), (32, 24)));
         for (x, y) in [(4.0, 4.0), (8.0, 6.0), (11.0, 9.0)] {
             let here = Grey::of(&luma).at(x, y);
+            assert!((Grey::of(&half).at(x / 2.0, y / 2.0) - here).abs() <= 1.0);
             assert!((Grey::of(&double).at(x * 2.0, y * 2.0) - here).abs() <= 1.0);
         }
     }

@@ -241,7 +241,7 @@ mod tests {
             let found = Edges::of(Grey::of(&luma)).stripes();
             let best = found.first().unwrap();
             let turn = (best.direction - degrees.to_radians()).rem_euclid(std::f32::consts::PI);
-            assert!(turn.min(std::f32::consts::PI - turn) < 0.05, "{degrees}: {best:?}");
+            assert!(turn.min(std::f32::consts::PI - turn) < 0.12, "{degrees}: {best:?}");
             assert!(best.middle.distance(Spot::new(220.0, 150.0)) < 14.0, "{best:?}");
             assert!((80.0..115.0).contains(&best.across), "{best:?}");
         }

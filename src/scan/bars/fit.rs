@@ -48,6 +48,8 @@ pub(super) struct Fit {
     /// First and last edge, in samples.
     pub(super) start: f32,
     pub(super) end: f32,
+    /// Samples a module.
+    pub(super) module: f32,
 }
 
 /// The patterns, drawn with each blur, each less its mean and of length one.
@@ -218,8 +220,9 @@ fn follow(profile: &Profile, drawn: &Drawn, start: Path, blur: usize) -> Option<
             && let Some(end) = ends(profile, &drawn.stops[blur], &path)
             && let Some(text) = text(&path.characters)
         {
+            let module = (end.1 - from) / (path.characters.len() as f32 * 11.0 + 13.0);
             let quality = (path.sum + end.0) / (path.characters.len() + 1) as f32;
-            return (quality >= MEAN_FITS).then_some(Fit { text, start: from, end: end.1 });
+            return (quality >= MEAN_FITS).then_some(Fit { text, start: from, end: end.1, module });
         }
         path = step(profile, characters, path)?;
     }

@@ -21,6 +21,12 @@ const MOST_STRIPES: usize = 4;
 /// Strips that stripes are cut into, from many lines a strip to few: bars that lean under perspective need short ones.
 const CUTS: [usize; 3] = [2, 5, 9];
 
+/// Strips that may say nothing before the others of their cut are left out.
+const ENOUGH: usize = 4;
+
+/// The share of the budget that bars may take.
+const SHARE: f32 = 0.25;
+
 /// Strips that must agree.
 const AGREE: usize = 2;
 
@@ -38,6 +44,7 @@ pub(super) struct Look {
 /// All bar codes in the parts of a picture where edges run one way.
 pub(super) fn read(grey: Grey<'_>, edges: &Edges, deadline: Deadline) -> Look {
     let mut look = Look::default();
+    let deadline = deadline.within(SHARE);
     for stripes in edges.stripes().iter().take(MOST_STRIPES) {
         if deadline.is_over() {
             break;
@@ -57,9 +64,13 @@ fn read_stripes(cutter: &Cutter<'_>, drawn: &Drawn, deadline: Deadline, look: &m
             break;
         }
         let mut said: Vec<(Fit, Profile)> = Vec::new();
-        for profile in cutter.strips(count) {
+        for (nth, profile) in cutter.strips(count).into_iter().enumerate() {
             if deadline.is_over() {
                 return;
+            }
+            // The middle has said nothing: nor will the ends.
+            if nth >= ENOUGH && said.is_empty() {
+                break;
             }
             let reversed = profile.reversed();
             let turns = match backwards {
@@ -92,7 +103,10 @@ fn agreed(said: &[(Fit, Profile)], cutter: &Cutter<'_>, fewest: usize) -> Option
     if alike.len() < fewest || said.len() - alike.len() > alike.len() / 3 {
         return None;
     }
-    let ((top, upper), (bottom, lower)) = (alike.first()?, alike.last()?);
+    let (along_x, along_y) = cutter.along();
+    let height = |(_, profile): &&&(Fit, Profile)| profile.origin.x * along_x + profile.origin.y * along_y;
+    let (top, upper) = alike.iter().min_by(|a, b| height(a).total_cmp(&height(b)))?;
+    let (bottom, lower) = alike.iter().max_by(|a, b| height(a).total_cmp(&height(b)))?;
     let corner = |profile: &Profile, sample: f32| {
         let spot = profile.spot(sample);
         (spot.x, spot.y)
@@ -100,11 +114,9 @@ fn agreed(said: &[(Fit, Profile)], cutter: &Cutter<'_>, fewest: usize) -> Option
     let mut corners =
         [corner(upper, top.start), corner(upper, top.end), corner(lower, bottom.end), corner(lower, bottom.start)];
     // Clockwise from the text's own top left: read backwards, what was cut first is its lower side.
-    let (along_x, along_y) = cutter.along();
     let turn = (corners[1].0 - corners[0].0) * along_y - (corners[1].1 - corners[0].1) * along_x;
     if turn < 0.0 {
         corners = [corners[3], corners[2], corners[1], corners[0]];
     }
-    let modules = (top.end - top.start) / SAMPLES_A_PIXEL;
-    Some(Bars::from_strips(first.text.clone(), Corners(corners), alike.len(), modules))
+    Some(Bars::from_strips(first.text.clone(), Corners(corners), alike.len(), top.module / SAMPLES_A_PIXEL))
 }

@@ -101,17 +101,15 @@ impl<'a> Cutter<'a> {
         Profile { values, origin: start((offsets.start + offsets.end) / 2.0), step }
     }
 
-    /// `count` strips side by side that share no line, each the mean of its lines. Their outer ends are left away: bars
-    /// end raggedly.
+    /// `count` strips side by side that share no line, each the mean of its lines: the middle one first, then outwards. The
+    /// ends of the bars are left away: they are ragged.
     pub(super) fn strips(&self, count: usize) -> Vec<Profile> {
         let used = self.height * 0.86;
         let each = used / count as f32;
-        (0..count)
-            .map(|nth| {
-                let from = -used / 2.0 + each * nth as f32;
-                self.cut(from..from + each, 1.0)
-            })
-            .collect()
+        let mut order: Vec<usize> = (0..count).collect();
+        order.sort_by_key(|&nth| nth.abs_diff(count / 2));
+        let from = |nth: usize| -used / 2.0 + each * nth as f32;
+        order.into_iter().map(|nth| self.cut(from(nth)..from(nth) + each, 1.0)).collect()
     }
 
     /// How far along the bars goes what was cut.

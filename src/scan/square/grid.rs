@@ -12,6 +12,9 @@ use super::{
 /// Middle of a finder pattern, in modules from the outer edge.
 const FINDER_CENTRE: f32 = 3.5;
 
+/// A grid that fits no better than this at its best fourth corner won't by moving it a little.
+const HOPELESS: f32 = 0.42;
+
 /// How much a module of unknown colour counts in a fit, against a known one.
 const UNKNOWN: f32 = 0.4;
 
@@ -188,6 +191,9 @@ pub(super) fn settle(perspective: &mut Perspective, grey: Grey<'_>, layout: &Lay
         }
     }
     *perspective = best;
+    if best_fit < HOPELESS {
+        return best_fit;
+    }
     let levels = Levels::of(grey, layout.modules, |x, y| perspective.map().at(x, y));
     let coarse_steps = [0.5, 0.25];
     for (targets, steps) in [(&coarse, &coarse_steps[..]), (targets, &[0.25, 0.12][..])] {

@@ -125,7 +125,7 @@ mod tests {
             let (x, y) = (at % modules, at / modules);
             let darkness = levels.darkness(at, value);
             match y {
-                0..10 => assert!(if (x + y) % 2 == 0 { darkness > 0.5 } else { darkness < -0.5 }, "{x} {y} {darkness}"),
+                0..9 => assert!(if (x + y) % 2 == 0 { darkness > 0.4 } else { darkness < -0.4 }, "{x} {y} {darkness}"),
                 19.. => assert!(darkness.abs() < 0.1, "{x} {y} {darkness}"),
                 _ => {}
             }

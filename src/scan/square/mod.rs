@@ -18,7 +18,7 @@ use image::GrayImage;
 use super::{
     Corners,
     deadline::Deadline,
-    grey::{Grey, Spot, doubled},
+    grey::{Grey, Spot, doubled, halved},
     qr::Square,
     regions::Edges,
 };
@@ -32,7 +32,7 @@ use finder::{Dark, Finder};
 use soft::Soft;
 
 /// How well the known modules must fit before a code is believed to be there.
-const FITS: f32 = 0.33;
+const FITS: f32 = 0.42;
 
 /// How well finder patterns and timing must look before a candidate is worth a closer look. Codes have 0.85 and more, 0.45
 /// in glare or a steep perspective; what merely has three squares in it, 0.2.
@@ -41,10 +41,20 @@ const PROMISING: f32 = 0.42;
 /// And with one of the finder patterns hidden.
 const PROMISING_PAIR: f32 = 0.36;
 
+/// And once their neighbours' light is taken out.
+const FITS_EQUALISED: f32 = 0.48;
+
+/// The share of the budget that a search may take without having found a code's grid, readable or not.
+const TRACELESS: f32 = 0.15;
+
+/// How well a grid must fit once it is settled, before its modules are read. What is none stays below 0.5.
+const SETTLED: f32 = 0.55;
+
 /// How many finder patterns and triples of them are considered, and how many triples get a closer look.
 const MOST_FINDERS: usize = 28;
 const MOST_TRIPLES: usize = 200;
-const MOST_TRIES: usize = 6;
+const MOST_TRIES: usize = 5;
+const MOST_TRIES_IN_ALL: usize = 9;
 
 /// A code that was found, whether or not it could be read.
 pub(super) struct Seen {
@@ -83,11 +93,19 @@ const NARROW: usize = 9;
 const MOST_REGIONS: usize = 3;
 const MOST_PIXELS: usize = 400_000;
 
-/// Reads codes wherever finder patterns show: at once, with a narrow view, in busy regions twice as large, and last where
-/// only two of three show. Ends at the first of these that reads something.
-pub(super) fn read(luma: &GrayImage, edges: &Edges, deadline: Deadline) -> Look {
+/// Reads codes wherever finder patterns show: at once, with a narrow view, half as large (which quietens
+/// noise), in busy regions twice as large, and last where
+/// only two of three show. Ends at the first of these that reads something; the last three only when `thorough`.
+pub(super) fn read(luma: &GrayImage, edges: &Edges, thorough: bool, deadline: Deadline) -> Look {
     let grey = Grey::of(luma);
-    let mut search = Search { grey, finders: Vec::new(), tried: Vec::new(), look: Look::default(), deadline };
+    let mut search = Search {
+        grey,
+        finders: Vec::new(),
+        tried: Vec::new(),
+        look: Look::default(),
+        deadline,
+        hurried: deadline.within(TRACELESS),
+    };
     search.add(Dark::of(grey, WIDE, false).finders());
     if search.triples() {
         return search.look;
@@ -96,8 +114,16 @@ pub(super) fn read(luma: &GrayImage, edges: &Edges, deadline: Deadline) -> Look 
     if search.triples() {
         return search.look;
     }
+    if !thorough {
+        return search.look;
+    }
+    let half = halved(luma);
+    search.add(Dark::of(Grey::of(&half), WIDE / 2, false).finders().into_iter().map(|one| one.scaled(2.0)).collect());
+    if search.triples() {
+        return search.look;
+    }
     for region in edges.regions().iter().take(MOST_REGIONS) {
-        if region.width() * region.height() > MOST_PIXELS || deadline.is_over() {
+        if region.width() * region.height() > MOST_PIXELS || search.is_over() {
             continue;
         }
         let (left, top) = (region.left as u32, region.top as u32);
@@ -122,9 +148,15 @@ struct Search<'a> {
     tried: Vec<(Triple, u32)>,
     look: Look,
     deadline: Deadline,
+    hurried: Deadline,
 }
 
 impl Search<'_> {
+    /// Time is shorter where there is no trace of a code.
+    fn is_over(&self) -> bool {
+        if self.look.unread.is_empty() { self.hurried.is_over() } else { self.deadline.is_over() }
+    }
+
     fn add(&mut self, finders: Vec<Finder>) {
         for new in finders {
             let known = self.finders.iter().any(|old| old.centre.distance(new.centre) < old.size() * 0.12);
@@ -149,7 +181,7 @@ impl Search<'_> {
     fn look_at(&mut self, triples: &[Triple], promising: f32) -> bool {
         let mut candidates = Vec::new();
         for triple in triples.iter().take(MOST_TRIPLES) {
-            if self.deadline.is_over() {
+            if self.is_over() {
                 return false;
             }
             for version in triple.versions() {
@@ -161,7 +193,7 @@ impl Search<'_> {
         }
         candidates.sort_by(|a, b| b.promise.total_cmp(&a.promise));
         for candidate in candidates.into_iter().take(MOST_TRIES) {
-            if self.deadline.is_over() {
+            if self.is_over() || self.tried.len() >= MOST_TRIES_IN_ALL {
                 break;
             }
             let places = [candidate.triple.top_left, candidate.triple.top_right, candidate.triple.bottom_left];
@@ -184,7 +216,9 @@ fn look_closer(grey: Grey<'_>, candidate: &Candidate, deadline: Deadline) -> Res
     let Some(layout) = &Layout::of(candidate.version) else { return Err(None) };
     let targets = Targets::all(layout);
     let mut perspective = Perspective::of(&candidate.triple, layout.modules);
-    settle(&mut perspective, grey, layout, &targets);
+    if settle(&mut perspective, grey, layout, &targets) < SETTLED {
+        return Err(None);
+    }
     let mut net = Net::flat(&perspective);
     let mut best: Option<Seen> = None;
     for bent in [false, true] {
@@ -210,6 +244,10 @@ fn look_closer(grey: Grey<'_>, candidate: &Candidate, deadline: Deadline) -> Res
             if let Some(text) = decode(soft, layout) {
                 return Ok(Square { text, corners: Corners(corners) });
             }
+        }
+        // What is no code fits worse for being equalised, 0.43 at most; a code fits better.
+        if equalised.as_ref().is_none_or(|equalised| equalised.agreement(layout) < FITS_EQUALISED) {
+            break;
         }
         if best.as_ref().is_none_or(|best| fit > best.fit) {
             best = Some(Seen { soft: equalised.unwrap_or(soft), corners, fit });

@@ -190,34 +190,46 @@ fn solved(matrix: &mut [[f32; TAPS]; TAPS], mut right: [f32; TAPS]) -> Option<[f
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use image::{GrayImage, Luma};
 
+    use super::*;
+    use crate::scan::{grey::Spot, square::grid::Perspective};
+
+    /// A code out of focus by a module to each side: noise-free, as what is tested is whether it can be undone.
     #[test]
     fn what_blur_has_mixed_is_told_apart_again() {
+        const PIXELS: usize = 5;
+        const QUIET: usize = 4;
         let drawn = fast_qr::QRBuilder::new("134567890123456789").version(fast_qr::Version::V02).build().unwrap();
         let layout = Layout::of(2).unwrap();
         let side = layout.modules;
-        let sharp = |x: i32, y: i32| {
-            let inside = (0..side as i32).contains(&x) && (0..side as i32).contains(&y);
-            if inside && drawn[y as usize][x as usize].value() { 1.0 } else { -1.0 }
+        let dark = |x: usize, y: usize| {
+            let (x, y) = ((x / PIXELS).wrapping_sub(QUIET), (y / PIXELS).wrapping_sub(QUIET));
+            x < side && y < side && drawn[y][x].value()
         };
-        // Each module takes as much from its neighbours as it keeps: out of focus by about a module.
-        let blurred: Vec<f32> = (0..side * side)
-            .map(|at| {
-                let (x, y) = ((at % side) as i32, (at / side) as i32);
-                let around =
-                    [(1, 0), (-1, 0), (0, 1), (0, -1)].map(|(dx, dy)| sharp(x + dx, y + dy)).iter().sum::<f32>();
-                (sharp(x, y) + 0.2 * around) / 1.8
-            })
-            .collect();
-        let wrong = |modules: &[f32]| {
-            let truth = |at: usize| sharp((at % side) as i32, (at / side) as i32);
-            modules.iter().enumerate().filter(|(at, value)| **value * truth(*at) <= 0.0).count()
-        };
-        let soft = Soft { version: 2, modules: blurred };
-        let clear = soft.equalised(&layout).unwrap();
-        assert!(wrong(&soft.modules) >= 5, "{}", wrong(&soft.modules));
-        assert_eq!(wrong(&clear.modules), 0);
-        assert!(clear.agreement(&layout) > soft.agreement(&layout));
+        let width = (side + 2 * QUIET) * PIXELS;
+        let radius = PIXELS as i32;
+        let luma = GrayImage::from_fn(width as u32, width as u32, |x, y| {
+            let disc = (-radius..=radius).flat_map(|dy| (-radius..=radius).map(move |dx| (dx, dy)));
+            let (mut sum, mut count) = (0.0, 0.0);
+            for (dx, dy) in disc.filter(|(dx, dy)| dx * dx + dy * dy <= radius * radius) {
+                let inside = |at: u32, by: i32| (at as i32 + by).clamp(0, width as i32 - 1) as usize;
+                sum += if dark(inside(x, dx), inside(y, dy)) { 30.0 } else { 220.0 };
+                count += 1.0;
+            }
+            Luma([(sum / count) as u8])
+        });
+        let at = |module: f32| (module + QUIET as f32) * PIXELS as f32;
+        let far = side as f32 - 3.5;
+        let corners = [(3.5, 3.5), (far, 3.5), (far, far), (3.5, far)].map(|(x, y)| Spot::new(at(x), at(y)));
+        let net = Net::flat(&Perspective { corners, modules: side as f32 });
+        let truth = |at: usize| if drawn[at / side][at % side].value() { 1.0 } else { -1.0 };
+        let wrong =
+            |soft: &Soft| soft.modules.iter().enumerate().filter(|(at, value)| **value * truth(*at) <= 0.0).count();
+        let soft = Soft::sampled(Grey::of(&luma), &layout, &net);
+        let clear = soft.equalised(Grey::of(&luma), &layout, &net).unwrap();
+        assert!(wrong(&soft) >= 30, "{}", wrong(&soft));
+        assert!(wrong(&clear) <= 4, "{}", wrong(&clear));
+        assert!(clear.agreement(&layout) > soft.agreement(&layout) + 0.1);
     }
 }

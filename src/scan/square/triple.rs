@@ -2,6 +2,10 @@
 
 use super::{super::grey::Spot, finder::Finder};
 
+/// Larger codes are left to the other readers: ours are payment codes, order numbers and vouchers, which need version 10 at
+/// most, and what looks like a large one by chance costs the most.
+const LARGEST_VERSION: f32 = 14.0;
+
 /// Three corners of a code that may be one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Triple {
@@ -29,7 +33,7 @@ impl Triple {
             && near(self.bottom_left, other.bottom_left)
     }
 
-    /// The versions it may be, likeliest first.
+    /// The versions it may be, likeliest first, up to [`LARGEST_VERSION`].
     pub(super) fn versions(&self) -> impl Iterator<Item = u32> + use<> {
         let exact = (self.modules - 17.0) / 4.0;
         let nearest = exact.round().clamp(1.0, 40.0);
@@ -39,7 +43,7 @@ impl Triple {
         std::iter::once(0.0)
             .chain(others)
             .map(move |away| nearest + away)
-            .filter(|v| (1.0..=40.0).contains(v))
+            .filter(|v| (1.0..=LARGEST_VERSION).contains(v))
             .map(|v| v as u32)
     }
 
@@ -59,7 +63,7 @@ impl Triple {
             return None;
         }
         let modules = (across / along(corner, right, to_right) + down / along(corner, below, to_below)) / 2.0 + 7.0;
-        (15.0..190.0).contains(&modules).then(|| Self {
+        (15.0..80.0).contains(&modules).then(|| Self {
             top_left: corner.centre,
             top_right: right.centre,
             bottom_left: below.centre,

@@ -37,8 +37,8 @@ fn each_decoder_finds_the_corners_of_a_qr_code() {
         let drawn = qr(&mut frame, CODE, 120, 90, module);
         let mut inverted = frame.clone();
         inverted.iter_mut().for_each(|pixel| *pixel = 255 - *pixel);
-        for stage in Stage::CHAIN {
-            let dark_mode = matches!(stage, Stage::InvertedRxingHarder | Stage::InvertedRqrr);
+        for stage in Stage::CHAIN.into_iter().filter(|stage| *stage != Stage::Bars) {
+            let dark_mode = matches!(stage, Stage::InvertedRxingHarder | Stage::InvertedSquare);
             let file = png(if dark_mode { inverted.clone() } else { frame.clone() });
             let (reading, _) = read_frame_by(&file, &UNHURRIED, &[stage], Clock::Wall).unwrap();
             assert_eq!(reading.symbols.len(), 1, "{stage:?}");
