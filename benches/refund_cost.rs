@@ -155,7 +155,7 @@ impl Load {
             answer?;
         }
         while self.open().await? > 0 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(250)).await; // the question has its price too
         }
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! Puts the parts together: the only place, beside `cli`, with concrete wallets, stores and servers.
 
+mod accounts;
+
 use std::{
     collections::BTreeMap,
     net::{SocketAddr, TcpListener},
@@ -9,19 +11,20 @@ use std::{
 
 use actix_web::dev::ServerHandle;
 use metrics_exporter_prometheus::PrometheusHandle;
-use scanback_alipay::Alipay;
 use scanback_wallet::{Clock, MerchantId, SystemClock, Wallet, WalletKind};
-use scanback_wechat::WechatPay;
 use secrecy::ExposeSecret as _;
 use tokio::task::JoinHandle;
 
+use accounts::Accounts;
+pub use accounts::Reloaded;
+
 use crate::{
-    config::Settings,
+    config::{MerchantAccounts, Settings},
     http::{self, HttpParts},
     keys::{Keys, KeysError},
-    ledger::{Ledger, LedgerError},
+    ledger::{Ledger, LedgerClock, LedgerError},
     scan::ScanPool,
-    service::{Desk, DeskParts, DeskSettings, Pepper},
+    service::{Desk, DeskParts, DeskSettings, Forwards, Pepper},
     webhook::client::{Timeouts, WebhookClient},
     worker::Workers,
 };
@@ -61,6 +64,7 @@ pub enum StartError {
 /// A running service.
 pub struct Service {
     address: SocketAddr,
+    accounts: Accounts,
     desk: Arc<Desk>,
     server: ServerHandle,
     running: JoinHandle<std::io::Result<()>>,
@@ -94,24 +98,21 @@ fn wallet_client(settings: &Settings) -> Result<reqwest::Client, StartError> {
     Ok(client)
 }
 
-type Wallets = BTreeMap<(MerchantId, WalletKind), Arc<dyn Wallet>>;
+/// Where Alipay's notifications are passed on to.
+fn forwards(settings: &Settings) -> Result<Forwards, StartError> {
+    let of = |merchant: &MerchantAccounts| Some((merchant.id.clone(), merchant.forward_to.clone()?));
+    Ok(Forwards::new(settings.merchants.iter().filter_map(of).collect())?)
+}
 
-/// The wallets of all merchants, and the WeChat accounts whose certificates are refreshed.
-fn wallets(settings: &mut Settings, clock: &Arc<dyn Clock>) -> Result<(Wallets, Vec<Arc<WechatPay>>), StartError> {
-    let client = wallet_client(settings)?;
-    let (mut wallets, mut refreshed) = (Wallets::new(), Vec::new());
-    for merchant in settings.merchants.drain(..) {
-        if let Some(account) = merchant.wechat {
-            let wallet = Arc::new(WechatPay::new(account, client.clone(), Arc::clone(clock)));
-            refreshed.push(Arc::clone(&wallet));
-            wallets.insert((merchant.id.clone(), WalletKind::Wechat), wallet);
-        }
-        if let Some(account) = merchant.alipay {
-            let wallet = Arc::new(Alipay::new(account, client.clone(), Arc::clone(clock)));
-            wallets.insert((merchant.id, WalletKind::Alipay), wallet);
-        }
-    }
-    Ok((wallets, refreshed))
+/// Wallets by merchant and kind.
+pub type Wallets = BTreeMap<(MerchantId, WalletKind), Arc<dyn Wallet>>;
+
+/// The wallets of all merchants, without anything else of the service: for a look at them.
+/// # Errors
+/// [`StartError::Client`].
+pub fn accounts_of(mut settings: Settings) -> Result<Wallets, StartError> {
+    let merchants = std::mem::take(&mut settings.merchants);
+    Ok(Accounts::new(merchants, wallet_client(&settings)?, Arc::new(SystemClock)).wallets())
 }
 
 impl Service {
@@ -128,8 +129,12 @@ impl Service {
             Some(url) => Keys::connect(url.expose_secret(), settings.key_lease, settings.key_ttl).await?,
             None => Keys::disabled(),
         };
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let (wallets, refreshed) = wallets(&mut settings, &clock)?;
+        // what is signed goes by this machine's clock, paces and leases by the one that all processes share
+        let (machine, clock): (Arc<dyn Clock>, _) = (Arc::new(SystemClock), Arc::new(LedgerClock::default()));
+        clock.set_by(&ledger).await?;
+        let forwards = forwards(&settings)?;
+        let merchants = std::mem::take(&mut settings.merchants);
+        let accounts = Accounts::new(merchants, wallet_client(&settings)?, machine);
         if !ledger.is_shared() {
             // the only process on this ledger: whoever held a lease is dead
             ledger.take_over_leases(clock.now()).await?;
@@ -139,9 +144,10 @@ impl Service {
             ledger,
             keys,
             scans: ScanPool::of_this_machine(settings.frames),
-            wallets,
+            wallets: accounts.wallets(),
+            forwards,
             webhooks: WebhookClient::new(settings.private_webhooks, Timeouts::default())?,
-            clock,
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
             pepper: Pepper::new(settings.pepper.expose_secret().as_bytes()),
         };
         let desk = Desk::new(
@@ -155,6 +161,9 @@ impl Service {
                 public_url: settings.public_url.unwrap_or_else(|| format!("http://{address}")),
                 private_webhooks: settings.private_webhooks,
                 max_frame_bytes,
+                wechat_gate: settings.wechat_gate,
+                alipay_gate: settings.alipay_gate,
+                refunds_at_once: settings.refunds_at_once,
             },
         );
         let parts = HttpParts {
@@ -172,10 +181,10 @@ impl Service {
             }
             None => None,
         };
-        tokio::spawn(keep_certificates_fresh(refreshed));
         Ok(Self {
             address,
-            workers: Workers::start(&desk),
+            accounts,
+            workers: Workers::start(&desk, clock),
             desk,
             server: server.handle(),
             running: tokio::spawn(server),
@@ -195,6 +204,11 @@ impl Service {
         &self.desk
     }
 
+    /// Takes the keys of the wallets' accounts from settings that were read again; nothing else of them.
+    pub fn reload_keys(&self, settings: Settings) -> Reloaded {
+        self.accounts.reload(settings.merchants)
+    }
+
     /// Stops within 10 s: no new work; what is in flight ends, or is left durable for recovery (contract §2).
     pub async fn stop(self) {
         tracing::info!("stopping: no new work is taken");
@@ -212,18 +226,5 @@ impl Service {
         self.running.abort();
         self.desk.ledger().close().await;
         tracing::info!("stopped");
-    }
-}
-
-/// WeChat Pay's platform certificates, looked after before they are needed (wechat-pay §4: at least every 12 h). In pure
-/// public key mode the wallet has none, and says so.
-async fn keep_certificates_fresh(accounts: Vec<Arc<WechatPay>>) {
-    loop {
-        tokio::time::sleep(scanback_wechat::POLL_EVERY).await;
-        for account in &accounts {
-            if let Err(error) = account.refresh_certificates().await {
-                tracing::info!(%error, "no platform certificates were fetched");
-            }
-        }
     }
 }

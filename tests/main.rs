@@ -5,10 +5,17 @@
 mod bad_input;
 mod ceiling;
 mod commands;
+mod conformance;
 mod crash;
+mod doctor;
+mod elsewhere;
+mod forwarding;
 mod idempotency;
 mod keys;
+mod limits;
 mod notifications;
+mod patience;
+mod payers;
 mod random_day;
 mod refunds;
 mod refusals;

@@ -24,7 +24,7 @@ const MAY_USE: [(&str, &[&str]); 13] = [
         "startup",
         &["config", "domain", "http", "keys", "ledger", "scan", "service", "telemetry", "webhook", "words", "worker"],
     ),
-    ("cli", &["config", "domain", "http", "ledger", "scan", "service", "startup", "telemetry"]),
+    ("cli", &["config", "domain", "http", "keys", "ledger", "scan", "service", "startup", "telemetry"]),
 ];
 /// A longer file is two files: nobody finds anything in it.
 const MAX_LINES: usize = 480;

@@ -2,6 +2,7 @@
 
 pub mod decode;
 mod demo;
+mod doctor;
 mod operator;
 mod sandbox;
 mod serve;
@@ -35,6 +36,8 @@ enum Command {
     Serve(ConfigArgs),
     /// Runs the mock wallets to test against
     Sandbox(sandbox::SandboxArgs),
+    /// Says whether everything is as it must be before the shop opens: a line each, and what to do
+    Doctor(ConfigArgs),
     /// Says what the service would read in pictures
     Decode(decode::DecodeArgs),
     /// Makes, lists and ends bearer tokens
@@ -98,7 +101,11 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Serve(args) => {
             crate::telemetry::start_logging(LogForm::Json);
-            system.block_on(serve::run(args.settings()?))?;
+            system.block_on(serve::run(&args))?;
+        }
+        Command::Doctor(args) => {
+            crate::telemetry::start_logging(LogForm::Quiet);
+            return Ok(system.block_on(doctor::run(&args)));
         }
         Command::Demo(args) => {
             crate::telemetry::start_logging(LogForm::Quiet);

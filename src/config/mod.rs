@@ -3,6 +3,7 @@
 
 mod merchants;
 mod raw;
+mod source;
 
 use std::{
     net::SocketAddr,
@@ -15,8 +16,12 @@ use secrecy::{ExposeSecret as _, SecretString};
 pub use merchants::MerchantAccounts;
 
 use crate::{
-    domain::policy::{OperatorRule, Policy},
+    domain::{
+        payer::PayerCheck,
+        policy::{OperatorRule, Policy},
+    },
     scan::Limits,
+    service::GateLimits,
 };
 
 /// The checked settings of `serve`. `Debug` shows no secret.
@@ -50,6 +55,12 @@ pub struct Settings {
     pub wallet_connect_timeout: Duration,
     /// One wallet call in all.
     pub wallet_timeout: Duration,
+    /// How much WeChat Pay is asked at once and a second.
+    pub wechat_gate: GateLimits,
+    /// How much Alipay is.
+    pub alipay_gate: GateLimits,
+    /// Refund requests that are worked on at once.
+    pub refunds_at_once: usize,
     /// Whether webhooks may go to private addresses.
     pub private_webhooks: bool,
     /// The refund policy.
@@ -96,6 +107,8 @@ const MIN_PEPPER: usize = 32;
 const MAX_ANSWER_WITHIN_MS: u64 = 25_000;
 const MAX_KEY_LEASE_MS: u64 = 30_000;
 const MIN_KEY_TTL_S: u64 = 86_400;
+/// The most that a number of calls or requests can be set to.
+const MAX_COUNT: usize = 100_000;
 /// A call needs time to be answered, and a follow-up job is leased for longer than its calls may take.
 const WALLET_TIMEOUTS_MS: std::ops::RangeInclusive<u64> = 100..=30_000;
 
@@ -163,6 +176,31 @@ impl Settings {
         if raw.wallet.time_scale == 0 {
             return Err(wrong("wallet.time_scale", "is a whole number of at least 1; 1 for the real wallets"));
         }
+        let counts = [
+            ("wallet.calls_at_once", raw.wallet.calls_at_once),
+            ("wallet.wechat_refunds_per_second", count(raw.wallet.wechat_refunds_per_second)),
+            (
+                "wallet.wechat_refunds_per_second_while_refused",
+                count(raw.wallet.wechat_refunds_per_second_while_refused),
+            ),
+            ("wallet.alipay_refunds_per_second", count(raw.wallet.alipay_refunds_per_second)),
+            (
+                "wallet.alipay_refunds_per_second_while_refused",
+                count(raw.wallet.alipay_refunds_per_second_while_refused),
+            ),
+            ("wallet.look_ups_per_second", count(raw.wallet.look_ups_per_second)),
+            ("limits.refunds_at_once", raw.limits.refunds_at_once),
+        ];
+        if let Some((name, _)) = counts.into_iter().find(|(_, number)| !(1..=MAX_COUNT).contains(number)) {
+            return Err(wrong(name, format!("is 1 to {MAX_COUNT}")));
+        }
+        let gate = |refunds_per_second, refunds_per_second_while_refused| GateLimits {
+            calls_at_once: raw.wallet.calls_at_once,
+            waiting: raw.wallet.calls_waiting,
+            refunds_per_second,
+            refunds_per_second_while_refused,
+            look_ups_per_second: raw.wallet.look_ups_per_second,
+        };
         if raw.limits.requests_per_second == 0 {
             return Err(wrong("limits.requests_per_second", "is at least 1"));
         }
@@ -172,6 +210,9 @@ impl Settings {
             "always" => OperatorRule::Always,
             other => return Err(wrong("policy.operator", format!("{other:?} is not never, terminal or always"))),
         };
+        let payer_check = PayerCheck::parse(&raw.policy.payer_check).ok_or_else(|| {
+            wrong("policy.payer_check", format!("{:?} is not off, where_possible or required", raw.policy.payer_check))
+        })?;
         let defaults = Limits::default();
         let merchants = raw
             .merchant
@@ -198,6 +239,9 @@ impl Settings {
             time_scale: raw.wallet.time_scale,
             wallet_connect_timeout: Duration::from_millis(raw.wallet.connect_timeout_ms),
             wallet_timeout: Duration::from_millis(raw.wallet.timeout_ms),
+            wechat_gate: gate(raw.wallet.wechat_refunds_per_second, raw.wallet.wechat_refunds_per_second_while_refused),
+            alipay_gate: gate(raw.wallet.alipay_refunds_per_second, raw.wallet.alipay_refunds_per_second_while_refused),
+            refunds_at_once: raw.limits.refunds_at_once,
             private_webhooks: raw.webhook.allow_private,
             policy: Policy {
                 scan_max_age_s: raw.policy.scan_max_age_s,
@@ -205,6 +249,7 @@ impl Settings {
                 operator,
                 require_note: raw.policy.require_note,
                 partial_refunds: raw.policy.partial_refunds,
+                payer_check,
                 ..Policy::default()
             },
             frames: Limits {
@@ -217,6 +262,10 @@ impl Settings {
             merchants,
         })
     }
+}
+
+fn count(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
 }
 
 /// A URL without a slash at its end: paths are put behind it.
@@ -242,6 +291,7 @@ mod tests {
             ("[htpp]\nlisten = \"127.0.0.1:1\"\n", "htpp"),
             ("[wallet]\ntime_scale = 0\n", "wallet.time_scale"),
             ("[policy]\noperator = \"sometimes\"\n", "policy.operator"),
+            ("[policy]\npayer_check = \"maybe\"\n", "policy.payer_check"),
             ("[http]\nanswer_within_ms = 0\n", "http.answer_within_ms"),
             ("[http]\npublic_url = \"ftp://x\"\n", "http.public_url"),
             ("[[merchant]]\nid = \"has space\"\n", "merchant.id"),

@@ -92,11 +92,36 @@ pub(super) struct Wallet {
     pub(super) connect_timeout_ms: u64,
     #[serde(deserialize_with = "whole")]
     pub(super) timeout_ms: u64,
+    #[serde(deserialize_with = "whole")]
+    pub(super) calls_at_once: usize,
+    #[serde(deserialize_with = "whole")]
+    pub(super) calls_waiting: usize,
+    #[serde(deserialize_with = "whole")]
+    pub(super) wechat_refunds_per_second: u32,
+    #[serde(deserialize_with = "whole")]
+    pub(super) wechat_refunds_per_second_while_refused: u32,
+    #[serde(deserialize_with = "whole")]
+    pub(super) alipay_refunds_per_second: u32,
+    #[serde(deserialize_with = "whole")]
+    pub(super) alipay_refunds_per_second_while_refused: u32,
+    #[serde(deserialize_with = "whole")]
+    pub(super) look_ups_per_second: u32,
 }
 
 impl Default for Wallet {
     fn default() -> Self {
-        Self { time_scale: 1, connect_timeout_ms: 3_000, timeout_ms: 10_000 }
+        Self {
+            time_scale: 1,
+            connect_timeout_ms: 3_000,
+            timeout_ms: 10_000,
+            calls_at_once: 64,
+            calls_waiting: 256,
+            wechat_refunds_per_second: 150,
+            wechat_refunds_per_second_while_refused: 6,
+            alipay_refunds_per_second: 300,
+            alipay_refunds_per_second_while_refused: 30,
+            look_ups_per_second: 300,
+        }
     }
 }
 
@@ -116,6 +141,7 @@ pub(super) struct Policy {
     #[serde(deserialize_with = "whole")]
     pub(super) refund_window_days: u32,
     pub(super) partial_refunds: bool,
+    pub(super) payer_check: String,
 }
 
 impl Default for Policy {
@@ -127,6 +153,7 @@ impl Default for Policy {
             scan_max_age_s: policy.scan_max_age_s,
             refund_window_days: policy.refund_window_days,
             partial_refunds: policy.partial_refunds,
+            payer_check: "off".into(),
         }
     }
 }
@@ -136,6 +163,8 @@ impl Default for Policy {
 pub(super) struct Limits {
     #[serde(deserialize_with = "whole")]
     pub(super) requests_per_second: u32,
+    #[serde(deserialize_with = "whole")]
+    pub(super) refunds_at_once: usize,
     #[serde(deserialize_with = "whole_if_any")]
     pub(super) max_frame_bytes: Option<usize>,
     #[serde(deserialize_with = "whole_if_any")]
@@ -146,7 +175,13 @@ pub(super) struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { requests_per_second: 50, max_frame_bytes: None, max_frame_pixels: None, scan_budget_ms: None }
+        Self {
+            requests_per_second: 50,
+            refunds_at_once: 512,
+            max_frame_bytes: None,
+            max_frame_pixels: None,
+            scan_budget_ms: None,
+        }
     }
 }
 
@@ -182,6 +217,16 @@ pub(super) struct Wechat {
     #[serde(default)]
     pub(super) platform_public_key_id: Option<String>,
     pub(super) apiv3_key: SecretString,
+    #[serde(default)]
+    pub(super) sub_mchid: Option<String>,
+    #[serde(default)]
+    pub(super) sub_appid: Option<String>,
+    #[serde(default)]
+    pub(super) funds_account: Option<String>,
+    #[serde(default)]
+    pub(super) apiv2_key: Option<SecretString>,
+    #[serde(default)]
+    pub(super) apiv2_sign_type: Option<String>,
 }
 
 fn wechat_host() -> String {
@@ -207,6 +252,12 @@ pub(super) struct Alipay {
     pub(super) alipay_root_cert_file: Option<String>,
     #[serde(default, deserialize_with = "whole_if_any")]
     pub(super) refund_window_days: Option<u32>,
+    #[serde(default)]
+    pub(super) aes_key: Option<SecretString>,
+    #[serde(default)]
+    pub(super) payer_lookup: Option<String>,
+    #[serde(default)]
+    pub(super) forward_to: Option<String>,
 }
 
 fn alipay_gateway() -> String {

@@ -4,6 +4,7 @@ pub mod actor;
 pub mod code;
 pub mod idempotency;
 pub mod order;
+pub mod payer;
 pub mod policy;
 pub mod reason;
 pub mod refund;

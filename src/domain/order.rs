@@ -82,6 +82,28 @@ impl FromStr for OrderState {
     }
 }
 
+/// How what the wallet proved to have paid back fits into an order, in minor units (contract §4 rule 1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fit {
+    /// What counts as refunded.
+    pub refunded: i64,
+    /// What is left of the fees: they give way first.
+    pub fees: i64,
+    /// What doesn't fit.
+    pub overpaid: i64,
+}
+
+impl Fit {
+    /// The truth is never refused: `refunded = min(paid_back, amount − reserved − fees)`, the rest is `overpaid`. All
+    /// arguments are minor units, with `reserved + fees ≤ amount`.
+    #[must_use]
+    pub fn of(amount: i64, reserved: i64, fees: i64, paid_back: i64) -> Self {
+        let fees = fees.min((amount - reserved - paid_back).max(0));
+        let refunded = paid_back.min(amount - reserved - fees);
+        Self { refunded, fees, overpaid: paid_back - refunded }
+    }
+}
+
 /// What kind of sale it was; a preorder's window may run from its start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -132,6 +154,8 @@ pub struct Order {
     pub reserved: Money,
     /// What the merchant kept of parts that are closed.
     pub fees: Money,
+    /// What the wallet proved to have paid back beyond what fits; while it is not 0 the order is frozen (contract §4 rule 1).
+    pub overpaid: Money,
     /// How the payment stands.
     pub payment: Payment,
     /// What kind of sale.
@@ -182,5 +206,30 @@ impl Order {
     #[must_use]
     pub fn reference(&self) -> OrderRef {
         OrderRef { order_no: self.order_no.clone(), transaction_id: self.transaction_id.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Contract §4 rule 1, whatever was paid back.
+        #[test]
+        fn what_was_paid_back_never_breaks_the_ceiling(
+            reserved in 0..2_000i64, fees in 0..2_000i64, left in 0..2_000i64, paid_back in 0..9_000i64,
+        ) {
+            let amount = reserved + fees + left;
+            let fit = Fit::of(amount, reserved, fees, paid_back);
+            prop_assert!(fit.refunded >= 0 && fit.fees >= 0 && fit.overpaid >= 0);
+            prop_assert!(fit.refunded + reserved + fit.fees <= amount);
+            prop_assert_eq!(fit.refunded + fit.overpaid, paid_back);
+            prop_assert!(fit.fees <= fees);
+            if fit.overpaid > 0 {
+                prop_assert_eq!((fit.fees, fit.refunded), (0, amount - reserved), "fees give way first");
+            }
+        }
     }
 }

@@ -6,6 +6,7 @@ use scanback_wallet::{Capabilities, Money};
 use crate::domain::{
     actor::Role,
     order::{Order, OrderState},
+    payer::PayerCheck,
     reason::{Reason, default_reasons},
     refusal::Refusal,
 };
@@ -36,6 +37,8 @@ pub struct Policy {
     pub require_note: bool,
     /// Whether less than all that is left may go back.
     pub partial_refunds: bool,
+    /// Whether who shows a payment code must be the payer.
+    pub payer_check: PayerCheck,
 }
 
 impl Default for Policy {
@@ -47,6 +50,7 @@ impl Default for Policy {
             operator: OperatorRule::Terminal,
             require_note: false,
             partial_refunds: true,
+            payer_check: PayerCheck::Off,
         }
     }
 }
@@ -177,6 +181,11 @@ mod tests {
         ask_after: Duration::from_secs(1),
         settles_within: Duration::from_secs(60),
         refund_window_days: 365,
+        void: None,
+        pays_to_account: false,
+        names_payer: false,
+        trade_bill: false,
+        fund_bill: false,
     };
 
     fn fen(value: i64) -> Money {
@@ -195,6 +204,7 @@ mod tests {
             refunded: fen(refunded),
             reserved: fen(reserved),
             fees: fen(0),
+            overpaid: fen(0),
             payment: Payment::Paid,
             kind: OrderKind::Sale,
             paid_at: Some(now()),

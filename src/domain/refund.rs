@@ -253,6 +253,10 @@ pub enum AttentionReason {
     UnknownTooLong,
     /// The wallet paid more than the order.
     Overpaid,
+    /// The time in which the wallet takes refunds ended before its end was known.
+    WindowOver,
+    /// A bank sent the money back that was paid.
+    Bounced,
 }
 
 impl AttentionReason {
@@ -265,15 +269,24 @@ impl AttentionReason {
             Self::MerchantBalanceLow => "merchant_balance_low",
             Self::UnknownTooLong => "unknown_too_long",
             Self::Overpaid => "overpaid",
+            Self::WindowOver => "window_over",
+            Self::Bounced => "bounced",
         }
     }
 
     /// Reads the word.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Abnormal, Self::ClosedByWallet, Self::MerchantBalanceLow, Self::UnknownTooLong, Self::Overpaid]
-            .into_iter()
-            .find(|reason| reason.as_str() == text)
+        let all = [
+            Self::Abnormal,
+            Self::ClosedByWallet,
+            Self::MerchantBalanceLow,
+            Self::UnknownTooLong,
+            Self::Overpaid,
+            Self::WindowOver,
+            Self::Bounced,
+        ];
+        all.into_iter().find(|reason| reason.as_str() == text)
     }
 }
 

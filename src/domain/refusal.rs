@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use scanback_wallet::{Currency, Money, WalletKind};
 
-use crate::domain::{order::OrderState, refund::RefundState};
+use crate::domain::{order::OrderState, refund::RefundState, view::OrderView};
 
 /// One field that is wrong, and why. `field` is a path such as `amount.value`.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
@@ -68,6 +68,9 @@ pub enum Refusal {
         /// The order's.
         order: WalletKind,
     },
+    /// The code is another person's.
+    #[error("the payment code is not the payer's")]
+    PayerMismatch,
     /// The code is another order's.
     #[error("the code names another order")]
     ScanOrderMismatch,
@@ -85,7 +88,10 @@ pub enum Refusal {
     ScanUsed,
     /// Only a payment code was given: which order?
     #[error("a payment code names no order")]
-    OrderRequired,
+    OrderRequired {
+        /// The payer's recent orders, where the payer is known.
+        orders: Vec<OrderView>,
+    },
     /// Nobody knows the order.
     #[error("no such order")]
     OrderNotFound,

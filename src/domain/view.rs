@@ -68,6 +68,9 @@ pub struct OrderView {
     pub refund_until: Option<Timestamp>,
     /// Whether a person must look before any refund.
     pub frozen: bool,
+    /// What the wallet proved to have paid back beyond what fits into the order; only where it is not 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overpaid: Option<MoneyView>,
     /// `unknown` where the wallet has refunds that were made elsewhere.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refunded_elsewhere: Option<&'static str>,
@@ -104,6 +107,7 @@ impl OrderView {
             void_until: None, // voids are refused as void_not_supported until they come
             refund_until,
             frozen: order.frozen,
+            overpaid: (!order.overpaid.is_zero()).then(|| order.overpaid.into()),
             refunded_elsewhere: order.refunded_elsewhere.then_some("unknown"),
             starts_at: order.starts_at,
             store_id: order.store_id.as_ref().map(ToString::to_string),

@@ -13,7 +13,8 @@ pub(super) async fn alive() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "status": "ok" }))
 }
 
-/// Whether refunds can be taken: `ready`, `degraded` (Redis is lost; the database alone goes on) or `unavailable` (503).
+/// Whether refunds can be taken: `ready`, `degraded` (Redis is lost and the database alone goes on, or the clock is off) or
+/// `unavailable` (503). A wallet that is down is named; requests for it are refused, others go on.
 #[utoipa::path(get, path = "/readyz", tag = "health", responses((status = 200), (status = 503)))]
 pub(super) async fn ready(desk: Data<Desk>) -> HttpResponse {
     let counts = async {
@@ -28,10 +29,14 @@ pub(super) async fn ready(desk: Data<Desk>) -> HttpResponse {
     };
     match counts.await {
         Ok((jobs, overdue, deliveries)) => {
-            let status = if redis == "down" { "degraded" } else { "ready" };
+            let clock = if desk.clock_is_right() { "right" } else { "off" };
+            let status = if redis == "down" || clock == "off" { "degraded" } else { "ready" };
+            let word = |up: bool| if up { "up" } else { "down" };
+            let wallets: serde_json::Map<_, _> =
+                desk.wallets_answer().into_iter().map(|(kind, up)| (kind.to_owned(), word(up).into())).collect();
             HttpResponse::Ok().json(json!({
                 "status": status,
-                "checks": { "database": "up", "redis": redis },
+                "checks": { "database": "up", "redis": redis, "clock": clock, "wallets": wallets },
                 "follow_ups": { "open": jobs, "overdue": overdue },
                 "webhooks": { "waiting": deliveries },
             }))

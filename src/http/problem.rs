@@ -18,7 +18,10 @@ use serde_json::{Map, Value, json};
 use tracing_actix_web::RequestId;
 
 use crate::{
-    domain::{refusal::Refusal, view::MoneyView},
+    domain::{
+        refusal::Refusal,
+        view::{MoneyView, OrderView},
+    },
     ledger::LedgerError,
     service::ServiceError,
     words::{self, Language},
@@ -62,6 +65,8 @@ pub(super) struct ProblemBody {
     instance: String,
     /// `amount_exceeds_refundable` and `refundable_changed`: what is left now.
     refundable: Option<MoneyView>,
+    /// `order_required`: the payer's recent orders, where the payer is known.
+    orders: Option<Vec<OrderView>>,
     /// `validation_failed`: each field that is wrong.
     errors: Option<Vec<crate::domain::refusal::FieldError>>,
 }
@@ -100,11 +105,12 @@ impl Problem {
             R::CodeNotRecognised => new(422, "code_not_recognised"),
             R::CodeAmbiguous => new(422, "code_ambiguous"),
             R::WalletMismatch { .. } => new(422, "wallet_mismatch"),
+            R::PayerMismatch => new(422, "payer_mismatch"),
             R::ScanOrderMismatch => new(422, "scan_order_mismatch"),
             R::ScanRequired => new(422, "scan_required"),
             R::ScanExpired { .. } => new(422, "scan_expired"),
             R::ScanUsed => new(422, "scan_used"),
-            R::OrderRequired => new(422, "order_required").with("orders", Vec::<()>::new()),
+            R::OrderRequired { orders } => new(422, "order_required").with("orders", orders),
             R::OrderNotFound => new(404, "order_not_found"),
             R::OrderNotRefundable { .. } => new(409, "order_not_refundable"),
             R::OrderAmbiguous { wallets } => new(409, "order_ambiguous").with("wallets", wallets),

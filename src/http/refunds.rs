@@ -256,12 +256,13 @@ async fn read_body(
     )
 )]
 pub(super) async fn create(desk: Data<Desk>, request: HttpRequest, payload: Payload) -> Result<HttpResponse, Problem> {
+    let _admitted = desk.admit()?; // first of all: whoever is too many must cost nothing
     let caller = auth::caller(&desk, &request, auth::DESK).await?;
     let (refund, frames) = read_body(&desk, &request, payload).await?;
     let refund = refund.into_request(desk.policy(), frames, false)?;
     let key = idempotency_key(&request)?;
     let fingerprint = fingerprint(desk.pepper(), &refund);
-    let desk = desk.into_inner();
+    let desk = Arc::clone(&desk);
     let answer = desk.request_refund(&caller, &key, fingerprint, refund).await?;
     let mut response = HttpResponse::build(StatusCode::from_u16(answer.status).unwrap_or(StatusCode::ACCEPTED));
     response.insert_header(("location", answer.location)).content_type("application/json");
@@ -320,6 +321,7 @@ pub(super) async fn read(desk: Data<Desk>, request: HttpRequest, id: Path<String
     let caller = auth::caller(&desk, &request, auth::READERS).await?;
     let id = RefundId::parse(&id).map_err(|_| Refusal::RefundNotFound)?;
     let refund = desk.ledger().refund(caller.sees(), id).await?.ok_or(Refusal::RefundNotFound)?;
+    desk.look_early(&refund).await;
     Ok(HttpResponse::Ok().json(RefundView::from(&refund)))
 }
 

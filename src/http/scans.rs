@@ -27,7 +27,7 @@ use crate::{
         (status = 201, body = ScanView),
         (status = 413, body = ProblemBody, description = "frame_too_large"),
         (status = 415, body = ProblemBody, description = "unsupported_media_type"),
-        (status = 422, body = ProblemBody, description = "frame_unreadable, code_not_recognised, code_ambiguous"),
+        (status = 422, body = ProblemBody, description = "frame_unreadable, code_not_recognised, code_ambiguous, scan_expired"),
         (status = "default", body = ProblemBody),
     )
 )]

@@ -10,6 +10,7 @@
 
 mod address;
 mod link;
+mod quota;
 
 use std::{
     fmt,
@@ -25,6 +26,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+pub use self::quota::{QuotaTurn, Rate};
 use self::{
     address::Server,
     link::{Link, Missed},

@@ -3,27 +3,21 @@
 //! On SQLite one writer takes all transactions that wait and commits them together, each behind a savepoint of its own,
 //! so that durable writes a second are not one per fsync. On PostgreSQL each is a transaction of its own.
 
-use std::{future::Future, pin::Pin, str::FromStr, time::Duration};
+mod sqlite;
 
-use futures_util::FutureExt as _;
+use std::{future::Future, pin::Pin, str::FromStr, sync::Arc, time::Duration};
+
 use sqlx::{
-    AssertSqlSafe, ConnectOptions, Connection, Postgres, Row as _, Sqlite, SqliteConnection,
+    ConnectOptions, Connection as _, Postgres, Row as _,
     pool::PoolConnection,
     postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgRow},
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 use tokio::sync::{mpsc, oneshot};
 
+use self::sqlite::{Reader, Readers, Session, SqliteRow};
 use super::error::LedgerError;
 
-/// Writes that may wait for the one SQLite writer; past it callers wait for room.
-const WRITE_QUEUE: usize = 1024;
-/// Writes that share one commit at most, so that none waits long for the others.
-const MAX_BATCH: usize = 128;
-/// How long a connection may be busy with another process before a write gives up.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Readers on SQLite: reading never waits for the writer (WAL).
-const SQLITE_READERS: u32 = 4;
 /// How long the first connection of a start may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long to wait for a connection of the pool.
@@ -41,21 +35,21 @@ pub(super) type Step<'c, T> = Pin<Box<dyn Future<Output = Result<T, LedgerError>
 #[derive(Clone, Debug)]
 pub(super) enum Db {
     /// Embedded: one writer, a few readers.
-    Sqlite { readers: SqlitePool, writer: mpsc::Sender<Queued> },
+    Sqlite { options: Box<SqliteConnectOptions>, readers: Arc<Readers>, writer: mpsc::Sender<Queued> },
     /// A server, shared by replicas.
     Postgres(PgPool),
 }
 
 /// A connection of either engine.
 pub(super) enum Conn {
-    Sqlite(PoolConnection<Sqlite>),
-    SqliteWriter(Box<SqliteConnection>),
+    Sqlite(Reader),
+    SqliteWriter(Session),
     Postgres(PoolConnection<Postgres>),
     /// Rolls back when dropped: a caller that goes away leaves nothing open.
     PostgresTransaction(sqlx::Transaction<'static, Postgres>),
 }
 
-/// A parameter.
+/// A parameter, or a cell of a row.
 #[derive(Clone, Debug)]
 pub(super) enum Value {
     Int(Option<i64>),
@@ -103,33 +97,13 @@ macro_rules! params {
 }
 pub(super) use params;
 
-/// Statements whose rows nobody reads, run in one go: on SQLite one trip to the connection's thread for all of them, which
-/// is most of what a statement costs there.
+/// Statements whose rows nobody reads, run in order.
 #[derive(Debug, Default)]
 pub(super) struct Batch(Vec<(&'static str, Vec<Value>)>);
 
 impl Batch {
     pub(super) fn add(&mut self, sql: &'static str, values: Vec<Value>) {
         self.0.push((sql, values));
-    }
-
-    /// One text and one list of parameters: `$1` of the second statement becomes `$n + 1`. Few different texts ever arise,
-    /// so the engine's cache of prepared statements holds them.
-    fn joined(self) -> (String, Vec<Value>) {
-        let (mut text, mut all) = (String::new(), Vec::new());
-        for (sql, values) in self.0 {
-            let mut pieces = sql.split('$');
-            text.push_str(pieces.next().unwrap_or(""));
-            for piece in pieces {
-                let digits = piece.bytes().take_while(u8::is_ascii_digit).count();
-                let (number, rest) = piece.split_at(digits);
-                let number = number.parse().unwrap_or(0) + all.len();
-                text.push_str(&format!("${number}{rest}"));
-            }
-            text.push(';');
-            all.extend(values);
-        }
-        (text, all)
     }
 }
 
@@ -148,31 +122,25 @@ pub(super) enum Row {
 
 impl Row {
     pub(super) fn int(&self, column: &str) -> Result<i64, LedgerError> {
-        Ok(match self {
-            Self::Sqlite(row) => row.try_get(column)?,
-            Self::Postgres(row) => row.try_get(column)?,
-        })
+        self.opt_int(column)?.ok_or_else(|| unreadable(column))
     }
 
     pub(super) fn opt_int(&self, column: &str) -> Result<Option<i64>, LedgerError> {
-        Ok(match self {
-            Self::Sqlite(row) => row.try_get(column)?,
-            Self::Postgres(row) => row.try_get(column)?,
-        })
+        match self {
+            Self::Sqlite(row) => row.int(column),
+            Self::Postgres(row) => Ok(row.try_get(column)?),
+        }
     }
 
     pub(super) fn text(&self, column: &str) -> Result<String, LedgerError> {
-        Ok(match self {
-            Self::Sqlite(row) => row.try_get(column)?,
-            Self::Postgres(row) => row.try_get(column)?,
-        })
+        self.opt_text(column)?.ok_or_else(|| unreadable(column))
     }
 
     pub(super) fn opt_text(&self, column: &str) -> Result<Option<String>, LedgerError> {
-        Ok(match self {
-            Self::Sqlite(row) => row.try_get(column)?,
-            Self::Postgres(row) => row.try_get(column)?,
-        })
+        match self {
+            Self::Sqlite(row) => Ok(row.text(column)?.map(str::to_owned)),
+            Self::Postgres(row) => Ok(row.try_get(column)?),
+        }
     }
 
     pub(super) fn flag(&self, column: &str) -> Result<bool, LedgerError> {
@@ -207,17 +175,11 @@ fn timestamp(micros: i64, column: &str) -> Result<jiff::Timestamp, LedgerError> 
     jiff::Timestamp::from_microsecond(micros).map_err(|_| unreadable(column))
 }
 
-macro_rules! bound {
-    ($engine:ty, $sql:expr, $values:expr) => {{
-        let mut query = sqlx::query::<$engine>($sql);
-        for value in $values {
-            query = match value {
-                Value::Int(int) => query.bind(int),
-                Value::Text(text) => query.bind(text),
-            };
-        }
-        query
-    }};
+fn bound(sql: &'static str, values: Vec<Value>) -> sqlx::query::Query<'static, Postgres, sqlx::postgres::PgArguments> {
+    values.into_iter().fold(sqlx::query(sql), |query, value| match value {
+        Value::Int(int) => query.bind(int),
+        Value::Text(text) => query.bind(text),
+    })
 }
 
 impl Conn {
@@ -229,29 +191,17 @@ impl Conn {
     /// Runs a statement; how many rows it changed.
     pub(super) async fn execute(&mut self, sql: &'static str, values: Vec<Value>) -> Result<u64, LedgerError> {
         Ok(match self {
-            Self::Sqlite(conn) => bound!(Sqlite, sql, values).execute(&mut **conn).await?.rows_affected(),
-            Self::SqliteWriter(conn) => bound!(Sqlite, sql, values).execute(&mut **conn).await?.rows_affected(),
-            Self::Postgres(conn) => bound!(Postgres, sql, values).execute(&mut **conn).await?.rows_affected(),
-            Self::PostgresTransaction(tx) => bound!(Postgres, sql, values).execute(&mut **tx).await?.rows_affected(),
+            Self::Sqlite(reader) => reader.session()?.execute(sql, &values)?,
+            Self::SqliteWriter(session) => session.execute(sql, &values)?,
+            Self::Postgres(conn) => bound(sql, values).execute(&mut **conn).await?.rows_affected(),
+            Self::PostgresTransaction(tx) => bound(sql, values).execute(&mut **tx).await?.rows_affected(),
         })
     }
 
     /// Runs all statements of a batch, in order; stops at the first that fails.
     pub(super) async fn run(&mut self, batch: Batch) -> Result<(), LedgerError> {
-        match self {
-            Self::Sqlite(conn) => {
-                let (text, values) = batch.joined();
-                bound!(Sqlite, AssertSqlSafe(text), values).execute(&mut **conn).await?;
-            }
-            Self::SqliteWriter(conn) => {
-                let (text, values) = batch.joined();
-                bound!(Sqlite, AssertSqlSafe(text), values).execute(&mut **conn).await?;
-            }
-            Self::Postgres(_) | Self::PostgresTransaction(_) => {
-                for (sql, values) in batch.0 {
-                    self.execute(sql, values).await?;
-                }
-            }
+        for (sql, values) in batch.0 {
+            self.execute(sql, values).await?;
         }
         Ok(())
     }
@@ -261,10 +211,10 @@ impl Conn {
         let wrap = |rows: Vec<SqliteRow>| rows.into_iter().map(Row::Sqlite).collect();
         let wrap_pg = |rows: Vec<PgRow>| rows.into_iter().map(Row::Postgres).collect();
         Ok(match self {
-            Self::Sqlite(conn) => wrap(bound!(Sqlite, sql, values).fetch_all(&mut **conn).await?),
-            Self::SqliteWriter(conn) => wrap(bound!(Sqlite, sql, values).fetch_all(&mut **conn).await?),
-            Self::Postgres(conn) => wrap_pg(bound!(Postgres, sql, values).fetch_all(&mut **conn).await?),
-            Self::PostgresTransaction(tx) => wrap_pg(bound!(Postgres, sql, values).fetch_all(&mut **tx).await?),
+            Self::Sqlite(reader) => wrap(reader.session()?.rows(sql, &values)?),
+            Self::SqliteWriter(session) => wrap(session.rows(sql, &values)?),
+            Self::Postgres(conn) => wrap_pg(bound(sql, values).fetch_all(&mut **conn).await?),
+            Self::PostgresTransaction(tx) => wrap_pg(bound(sql, values).fetch_all(&mut **tx).await?),
         })
     }
 
@@ -305,32 +255,26 @@ impl Db {
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(BUSY_TIMEOUT);
-        // the writer first: it makes the file, which readers may not
-        let connection = options.connect().await?;
-        let readers = SqlitePoolOptions::new()
-            .max_connections(SQLITE_READERS)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .test_before_acquire(false) // a file does not hang up, and the question costs as much as a read
-            .connect_lazy_with(options.clone());
-        let (writer, queue) = mpsc::channel(WRITE_QUEUE);
-        std::thread::Builder::new()
-            .name("ledger-writer".into())
-            .spawn(move || writer_thread(options, connection, queue))
-            .map_err(sqlx::Error::Io)?;
-        Ok(Self::Sqlite { readers, writer })
+            .foreign_keys(true);
+        // makes the file and its journal mode, which stays with it
+        options.connect().await?.close().await?;
+        let (readers, writer) = sqlite::start(options.get_filename())?;
+        Ok(Self::Sqlite { options: Box::new(options), readers, writer })
     }
 
     /// Brings the schema up to this program's.
     pub(super) async fn migrate(&self) -> Result<(), LedgerError> {
         match self {
-            Self::Sqlite { readers, .. } => sqlx::migrate!("src/ledger/migrations/sqlite").run(readers).await?,
+            Self::Sqlite { options, .. } => {
+                let mut connection = options.connect().await?;
+                sqlx::migrate!("src/ledger/migrations/sqlite").run(&mut connection).await?;
+                connection.close().await?;
+            }
             Self::Postgres(pool) => {
                 // once without the pool, which would only say that it waited: the cause is what helps
                 let options = pool.connect_options();
                 let connected = tokio::time::timeout(CONNECT_TIMEOUT, options.connect()).await;
-                connected.map_err(|_| LedgerError::Unavailable(sqlx::Error::PoolTimedOut))??.close().await?;
+                connected.map_err(|_| sqlx::Error::PoolTimedOut)??.close().await?;
                 sqlx::migrate!("src/ledger/migrations/postgres").run(pool).await?;
             }
         }
@@ -340,7 +284,7 @@ impl Db {
     /// A connection to read with.
     pub(super) async fn reader(&self) -> Result<Conn, LedgerError> {
         Ok(match self {
-            Self::Sqlite { readers, .. } => Conn::Sqlite(readers.acquire().await?),
+            Self::Sqlite { readers, .. } => Conn::Sqlite(readers.take()?),
             Self::Postgres(pool) => Conn::Postgres(pool.acquire().await?),
         })
     }
@@ -365,7 +309,7 @@ impl Db {
                         Ran { keep, tell }
                     })
                 }));
-                let gone = || LedgerError::Unavailable(sqlx::Error::WorkerCrashed);
+                let gone = || LedgerError::Unavailable("the ledger's writer gave no answer".into());
                 writer.send(queued).await.map_err(|_| gone())?;
                 heard.await.map_err(|_| gone())?
             }
@@ -384,76 +328,11 @@ impl Db {
         }
     }
 
-    /// Closes the pools; what waits for the writer is done first.
+    /// Closes the line to a server. A file needs no farewell: what was acknowledged is on the disk.
     pub(super) async fn close(&self) {
         match self {
-            Self::Sqlite { readers, .. } => readers.close().await,
+            Self::Sqlite { .. } => {}
             Self::Postgres(pool) => pool.close().await,
         }
     }
-}
-
-/// A thread of its own, without the network's event loop: waking it costs half of what waking a server thread does, and a
-/// transaction is a dozen of wake-ups.
-fn writer_thread(options: SqliteConnectOptions, connection: SqliteConnection, queue: mpsc::Receiver<Queued>) {
-    match tokio::runtime::Builder::new_current_thread().enable_time().build() {
-        Ok(runtime) => runtime.block_on(write_together(options, connection, queue)),
-        Err(error) => tracing::error!(%error, "the ledger's writer could not start"),
-    }
-}
-
-/// The one SQLite writer: takes what waits, runs each piece behind a savepoint, commits once, then tells everybody.
-async fn write_together(
-    options: SqliteConnectOptions,
-    connection: SqliteConnection,
-    mut queue: mpsc::Receiver<Queued>,
-) {
-    let mut conn = Some(Conn::SqliteWriter(Box::new(connection)));
-    while let Some(first) = queue.recv().await {
-        let mut batch = vec![first];
-        while batch.len() < MAX_BATCH
-            && let Ok(next) = queue.try_recv()
-        {
-            batch.push(next);
-        }
-        if conn.is_none() {
-            match options.connect().await {
-                Ok(fresh) => conn = Some(Conn::SqliteWriter(Box::new(fresh))),
-                // dropping the batch tells each caller that the database does not answer
-                Err(error) => tracing::error!(%error, "the ledger's file can't be opened"),
-            }
-        }
-        let Some(open) = conn.as_mut() else { continue };
-        if let Err(error) = commit_together(open, batch).await {
-            tracing::error!(%error, "a commit to the ledger failed");
-            // start afresh: whatever was open on this connection is rolled back with it
-            if let Some(Conn::SqliteWriter(broken)) = conn.take() {
-                let _ = broken.close().await;
-            }
-        }
-    }
-}
-
-async fn commit_together(conn: &mut Conn, batch: Vec<Queued>) -> Result<(), LedgerError> {
-    conn.execute("BEGIN IMMEDIATE; SAVEPOINT piece", vec![]).await?;
-    let (mut tells, count) = (Vec::with_capacity(batch.len()), batch.len());
-    for (index, Queued(run)) in batch.into_iter().enumerate() {
-        // a fault in one piece must not take the writer with it: its caller hears that the database gave no answer
-        let ran = std::panic::AssertUnwindSafe(run(conn)).catch_unwind().await.ok();
-        if !ran.as_ref().is_some_and(|ran| ran.keep) {
-            conn.execute("ROLLBACK TO piece", vec![]).await?;
-        }
-        if index + 1 < count {
-            conn.execute("RELEASE piece; SAVEPOINT piece", vec![]).await?;
-        }
-        tells.extend(ran.map(|ran| ran.tell));
-    }
-    let committed = conn.execute("RELEASE piece; COMMIT", vec![]).await;
-    for tell in tells {
-        tell(match &committed {
-            Ok(_) => Ok(()),
-            Err(error) => Err(LedgerError::CommitUnknown(error.to_string())),
-        });
-    }
-    committed.map(|_| ())
 }

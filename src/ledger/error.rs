@@ -5,7 +5,7 @@
 pub enum LedgerError {
     /// The database can't be reached, or refuses to write: down, disk full, read-only, out of connections.
     #[error("the database does not answer: {0}")]
-    Unavailable(sqlx::Error),
+    Unavailable(Box<dyn std::error::Error + Send + Sync>),
     /// The connection broke while a commit was under way: it may have happened. Whoever wrote must look.
     #[error("a commit got no answer: {0}")]
     CommitUnknown(String),
@@ -52,7 +52,7 @@ impl From<sqlx::Error> for LedgerError {
             | sqlx::Error::ColumnDecode { .. }
             | sqlx::Error::TypeNotFound { .. }
             | sqlx::Error::ColumnIndexOutOfBounds { .. } => Self::Broken(error.to_string()),
-            _ => Self::Unavailable(error),
+            _ => Self::Unavailable(error.into()),
         }
     }
 }

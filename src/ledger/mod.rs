@@ -4,12 +4,15 @@
 //! no transaction is open while we talk to the outside (contract §4 rule 3).
 
 mod audit;
+mod clock;
 mod db;
 mod error;
+mod external;
 mod idempotency;
 mod jobs;
 mod operators;
 mod orders;
+mod presence;
 mod records;
 mod refund_queries;
 mod refunds;
@@ -23,12 +26,14 @@ use std::{fmt, str::FromStr};
 use jiff::Timestamp;
 use uuid::Uuid;
 
+pub use clock::{CLOCK_LIMIT, LedgerClock};
 pub use error::LedgerError;
 pub use idempotency::KeptAnswer;
 pub use jobs::Job;
 pub use operators::Operator;
 pub use orders::{Kept, NewOrder, OrderFilter, WalletFacts};
-pub use records::{News, RecordRequest, Recorded};
+pub use presence::Presence;
+pub use records::{News, Patience, RecordRequest, Recorded};
 pub use refund_queries::{OrderFacts, RefundFilter};
 pub use refunds::{CommittedIntent, KeyOfRequest, NewRefund, Opened, first_answer};
 pub use scans::{Scan, ScanSubject};
@@ -49,6 +54,8 @@ pub struct Page<T> {
 #[derive(Clone, Debug)]
 pub struct Ledger {
     db: db::Db,
+    /// This process among those that share the ledger; never 0.
+    process: i64,
 }
 
 impl Ledger {
@@ -56,7 +63,9 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Unavailable`] where the file can't be opened or the address can't be read.
     pub async fn open(url: &str, max_connections: u32) -> Result<Self, LedgerError> {
-        Ok(Self { db: db::Db::open(url, max_connections).await? })
+        let random = Uuid::now_v7().as_u64_pair().1 >> 2; // behind the two bits that say the variant
+        let process = i64::try_from(random).unwrap_or(1).max(1);
+        Ok(Self { db: db::Db::open(url, max_connections).await?, process })
     }
 
     /// Brings the schema up to this program's. Harmless to repeat.

@@ -15,8 +15,8 @@ use crate::domain::{
 
 macro_rules! columns {
     () => {
-        "id, merchant_id, wallet, order_no, transaction_id, aliases, amount, currency, refunded, reserved, fees, payment, \
-         kind, paid_at, starts_at, store_id, terminal_id, frozen, refunded_elsewhere, checked_at, refund_count"
+        "id, merchant_id, wallet, order_no, transaction_id, aliases, amount, currency, refunded, reserved, fees, paid_back, \
+         payment, kind, paid_at, starts_at, store_id, terminal_id, frozen, refunded_elsewhere, checked_at, refund_count"
     };
 }
 
@@ -120,6 +120,8 @@ pub(super) fn read(row: &Row) -> Result<Order, LedgerError> {
         refunded: money("refunded")?,
         reserved: money("reserved")?,
         fees: money("fees")?,
+        overpaid: Money::new(row.int("paid_back")? - row.int("refunded")?, currency)
+            .map_err(|_| unreadable("paid_back"))?,
         payment: Payment::parse(&row.text("payment")?).ok_or_else(|| unreadable("payment"))?,
         kind: OrderKind::parse(&row.text("kind")?).ok_or_else(|| unreadable("kind"))?,
         paid_at: row.opt_time("paid_at")?,
@@ -146,14 +148,22 @@ async fn by_number(
     wallet: Option<WalletKind>,
     number: &str,
 ) -> Result<Vec<Order>, LedgerError> {
-    let sql = concat!(
-        "SELECT ",
-        columns!(),
-        " FROM orders WHERE ($1 = '' OR merchant_id = $1) AND ($2 = '' OR wallet = $2) AND id IN (",
-        "SELECT id FROM orders WHERE ($1 = '' OR merchant_id = $1) AND order_no = $3 ",
-        "UNION SELECT id FROM orders WHERE ($1 = '' OR merchant_id = $1) AND transaction_id = $3 ",
-        "UNION SELECT order_id FROM order_aliases WHERE ($1 = '' OR merchant_id = $1) AND alias = $3)",
-    );
+    macro_rules! sql {
+        ($whose:literal) => {
+            concat!(
+                "SELECT ",
+                columns!(),
+                " FROM orders WHERE ($2 = '' OR wallet = $2) AND id IN (SELECT id FROM orders WHERE ",
+                $whose,
+                " AND order_no = $3 UNION SELECT id FROM orders WHERE ",
+                $whose,
+                " AND transaction_id = $3 UNION SELECT order_id FROM order_aliases WHERE ",
+                $whose,
+                " AND alias = $3)",
+            )
+        };
+    }
+    let sql = if merchant.is_some() { sql!("merchant_id = $1") } else { sql!("$1 = ''") };
     let merchant = merchant.map_or("", MerchantId::as_str);
     let wallet = wallet.map_or("", WalletKind::as_str);
     let rows = conn.rows(sql, params![merchant, wallet, number]).await?;
@@ -186,6 +196,32 @@ impl Ledger {
     pub async fn order(&self, id: Uuid) -> Result<Order, LedgerError> {
         let order = by_id(&mut self.db.reader().await?, id).await?;
         order.ok_or_else(|| LedgerError::Broken(format!("order {id} is gone")))
+    }
+
+    /// Who paid an order, as an HMAC, where that is known.
+    /// # Errors
+    /// [`LedgerError`] where the database doesn't answer.
+    pub async fn payer_of_order(&self, id: Uuid) -> Result<Option<String>, LedgerError> {
+        let row = self.db.reader().await?.row("SELECT payer_hash FROM orders WHERE id = $1", params![id]).await?;
+        row.map_or(Ok(None), |row| row.opt_text("payer_hash"))
+    }
+
+    /// The newest orders of a payer, by the HMAC of the payer's name.
+    /// # Errors
+    /// [`LedgerError`] where the database doesn't answer.
+    pub async fn orders_of_payer(
+        &self,
+        merchant: &MerchantId,
+        payer_hash: &str,
+        limit: u32,
+    ) -> Result<Vec<Order>, LedgerError> {
+        let sql = concat!(
+            "SELECT ",
+            columns!(),
+            " FROM orders WHERE merchant_id = $1 AND payer_hash = $2 ORDER BY created_at DESC LIMIT $3"
+        );
+        let rows = self.db.reader().await?.rows(sql, params![merchant, payer_hash, i64::from(limit)]).await?;
+        rows.iter().map(read).collect()
     }
 
     /// Keeps an order if it is new; one that is there is compared, never changed.
@@ -268,15 +304,23 @@ impl Ledger {
         filter: &OrderFilter,
     ) -> Result<Page<Order>, LedgerError> {
         let (before, before_id) = after(filter.cursor.as_ref());
-        let sql = concat!(
-            "SELECT ",
-            columns!(),
-            ", created_at FROM orders WHERE ($1 = '' OR merchant_id = $1) AND ($2 = '' OR wallet = $2) \
-             AND created_at >= $3 AND created_at < $4 AND (created_at < $5 OR (created_at = $5 AND id < $6)) AND \
-             ($7 = '' OR $7 = CASE WHEN payment <> 'paid' THEN payment WHEN refunded = 0 THEN 'paid' \
-              WHEN refunded + fees = amount THEN 'refunded' ELSE 'partially_refunded' END) \
-             ORDER BY created_at DESC, id DESC LIMIT $8",
-        );
+        macro_rules! sql {
+            ($whose:literal) => {
+                concat!(
+                    "SELECT ",
+                    columns!(),
+                    ", created_at FROM orders WHERE ",
+                    $whose,
+                    " AND ($2 = '' OR wallet = $2) AND created_at >= $3 AND created_at < $4 AND created_at <= $5 \
+                     AND (created_at < $5 OR id < $6) AND \
+                     ($7 = '' OR $7 = CASE WHEN payment <> 'paid' THEN payment WHEN refunded = 0 THEN 'paid' \
+                      WHEN refunded + fees = amount THEN 'refunded' ELSE 'partially_refunded' END) \
+                     ORDER BY created_at DESC, id DESC LIMIT $8",
+                )
+            };
+        }
+        // two texts, so that a merchant's page comes from the index
+        let sql = if merchant.is_some() { sql!("merchant_id = $1") } else { sql!("$1 = ''") };
         let values = params![
             merchant.map_or("", MerchantId::as_str),
             filter.wallet.map_or("", WalletKind::as_str),

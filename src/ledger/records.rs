@@ -7,7 +7,7 @@ use scanback_wallet::{Doubt, Hold, HoldReason, Proof, RecordStatus, RefundId, Re
 use super::{
     Ledger, LedgerError, audit,
     db::{Batch, Conn, params},
-    idempotency, jobs,
+    external, idempotency, jobs,
     refunds::{self, Locked, OrderMoney},
     sends::{Pace, later},
     webhooks,
@@ -15,6 +15,7 @@ use super::{
 use crate::domain::{
     actor::Actor,
     idempotency::IdempotencyKey,
+    order::Fit,
     refund::{AttentionReason, Failure, Refund, RefundEvent, RefundState, SoleRefusal, TimelineEntry},
 };
 
@@ -31,6 +32,8 @@ pub enum News {
     Unconfirmed(Rejection, Doubt),
     /// No proof either way, or the wallet doesn't know the number.
     Nothing(Option<Doubt>),
+    /// A bank sent the money of a paid refund back to the payer's balance.
+    Bounced,
 }
 
 /// What to write down, and about what.
@@ -48,8 +51,19 @@ pub struct RecordRequest {
     pub look_again_at: Timestamp,
     /// The wallet's pace.
     pub pace: Pace,
+    /// When a person is told.
+    pub patience: Patience,
     /// The key whose first answer this is, if it is one.
     pub answers: Option<IdempotencyKey>,
+}
+
+/// How long a refund may stay unknown before a person is told.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// From its first send.
+    pub unknown_for: SignedDuration,
+    /// The end of the time in which the wallet takes refunds of the order, where that is known.
+    pub window_ends: Option<Timestamp>,
 }
 
 /// What became of it.
@@ -96,17 +110,17 @@ async fn record(conn: &mut Conn, mut request: RecordRequest, now: Timestamp) -> 
     let event = match &request.news {
         News::Record(record) => RefundEvent::Recorded(record.status),
         News::Refused(proof, _) => RefundEvent::Refused(*proof),
-        News::Held(_) | News::Unconfirmed(..) | News::Nothing(_) => RefundEvent::NothingLearnt,
+        News::Held(_) | News::Unconfirmed(..) | News::Nothing(_) | News::Bounced => RefundEvent::NothingLearnt,
     };
     let before = refund.state;
     let after = before.on(event).map_err(|error| LedgerError::Broken(error.to_string()))?;
 
-    let learnt = !matches!(request.news, News::Nothing(_) | News::Unconfirmed(..));
+    let learnt = !matches!(request.news, News::Nothing(_) | News::Unconfirmed(..) | News::Bounced);
     let attention_before = refund.attention;
-    apply(&mut refund, &request.news, after, now);
+    apply(&mut refund, &request, after, now);
     let mut batch = Batch::default();
-    let overpaid = move_money(&mut batch, &refund, order, before, &request.news, now);
-    if overpaid {
+    let moved = move_money(&mut batch, &refund, order, before, &request.news, now);
+    if after == RefundState::Succeeded && moved.is_some_and(|paid_back| paid_back > order.amount) {
         refund.attention = Some((AttentionReason::Overpaid, now));
     }
     if before == RefundState::Submitting && (learnt || !request.pace.waits_while_unknown) {
@@ -122,15 +136,42 @@ async fn record(conn: &mut Conn, mut request: RecordRequest, now: Timestamp) -> 
         idempotency::store_answer(&mut batch, &refund, key)?;
     }
     conn.run(batch).await?;
+    look_for_others(conn, &request, &refund, order, moved, now).await?;
     Ok(Recorded::Now(Box::new(refund)))
 }
 
+/// The wallet's total of the order may say more than is known here: then a refund was made elsewhere (contract §4 rule 9).
+async fn look_for_others(
+    conn: &mut Conn,
+    request: &RecordRequest,
+    refund: &Refund,
+    order: OrderMoney,
+    moved: Option<i64>,
+    now: Timestamp,
+) -> Result<(), LedgerError> {
+    let named = match &request.news {
+        News::Record(record) => record.order_refunded.map_or(0, |total| total.value()),
+        _ => 0,
+    };
+    let (total, paid_back) = (order.wallet_refunded.max(named), moved.unwrap_or(order.paid_back));
+    if !refund.state.is_final() || !external::unexplained(total, paid_back) {
+        return Ok(());
+    }
+    external::note(conn, refund.order_id, total).await?;
+    external::conclude(conn, refund.order_id, request.pace, now).await.map(|_| ())
+}
+
 /// The refund's own fields.
-fn apply(refund: &mut Refund, news: &News, after: RefundState, now: Timestamp) {
-    let before = refund.state;
+fn apply(refund: &mut Refund, request: &RecordRequest, after: RefundState, now: Timestamp) {
+    let (before, news) = (refund.state, &request.news);
     refund.state = after;
     if before == after && before.is_final() {
-        return; // stale or repeated news changes nothing
+        // stale or repeated news changes nothing; that the money came back does, for people
+        if before == RefundState::Succeeded && matches!(news, News::Bounced) {
+            let since = refund.attention.filter(|(reason, _)| *reason == AttentionReason::Bounced);
+            refund.attention = since.or(Some((AttentionReason::Bounced, now)));
+        }
+        return;
     }
     match news {
         News::Record(record) => {
@@ -168,11 +209,18 @@ fn apply(refund: &mut Refund, news: &News, after: RefundState, now: Timestamp) {
             }
         }
         News::Nothing(_) | News::Unconfirmed(..) => {
+            let Patience { unknown_for, window_ends } = request.patience;
             let waited = now.duration_since(refund.submitted_at.unwrap_or(now));
-            if refund.attention.is_none() && waited > UNKNOWN_TOO_LONG {
+            let reason = refund.attention.map(|(reason, _)| reason);
+            if before != RefundState::Submitting {
+                // the wallet has it; that it can't be asked for a while is no news of the refund
+            } else if window_ends.is_some_and(|ends| now > ends) && reason != Some(AttentionReason::WindowOver) {
+                refund.attention = Some((AttentionReason::WindowOver, now));
+            } else if reason.is_none() && waited > unknown_for {
                 refund.attention = Some((AttentionReason::UnknownTooLong, now));
             }
         }
+        News::Bounced => {}
     }
     if let News::Unconfirmed(rejection, _) = news {
         refund.unconfirmed = Some(rejection.clone());
@@ -182,11 +230,8 @@ fn apply(refund: &mut Refund, news: &News, after: RefundState, now: Timestamp) {
     }
 }
 
-/// After this long without an answer a person is told.
-const UNKNOWN_TOO_LONG: SignedDuration = SignedDuration::from_hours(1);
-
 /// Ends the reservation where the state does: `refunded = min(paid_back, amount − reserved − fees)`, fees give way first
-/// (contract §4 rule 1). True where the wallet paid more than the order.
+/// (contract §4 rule 1). What the wallet paid back of the order by now, where that moved.
 fn move_money(
     batch: &mut Batch,
     refund: &Refund,
@@ -194,12 +239,12 @@ fn move_money(
     before: RefundState,
     news: &News,
     now: Timestamp,
-) -> bool {
+) -> Option<i64> {
     let after = refund.state;
     if before == after || (before.holds_reservation() && after.holds_reservation()) {
-        return false;
+        return None;
     }
-    let OrderMoney { amount, mut reserved, mut fees, mut paid_back } = order;
+    let OrderMoney { amount, mut reserved, mut fees, mut paid_back, .. } = order;
     if before.holds_reservation() {
         reserved -= refund.amount.value() + refund.fee.value();
     }
@@ -207,16 +252,15 @@ fn move_money(
         paid_back += refund.amount.value();
         fees += refund.fee.value();
     }
-    fees = fees.min((amount - reserved - paid_back).max(0));
-    let refunded = paid_back.min(amount - reserved - fees);
+    let fit = Fit::of(amount, reserved, fees, paid_back);
     // a refusal was never one of the wallet's refunds of this order
     let not_taken = i64::from(matches!(news, News::Refused(..)));
     batch.add(
         "UPDATE orders SET reserved = $2, refunded = $3, fees = $4, paid_back = $5, refund_count = refund_count - $6, \
-         frozen = CASE WHEN $5 > $3 THEN 1 ELSE 0 END, updated_at = $7 WHERE id = $1",
-        params![refund.order_id, reserved, refunded, fees, paid_back, not_taken, now],
+         frozen = CASE WHEN $5 > $3 THEN 1 WHEN paid_back > refunded THEN 0 ELSE frozen END, updated_at = $7 WHERE id = $1",
+        params![refund.order_id, reserved, fit.refunded, fit.fees, paid_back, not_taken, now],
     );
-    paid_back > amount
+    Some(paid_back)
 }
 
 /// The answer to this refund is there: the next different one of the order may go after the pace.
@@ -226,7 +270,7 @@ fn open_turn(batch: &mut Batch, refund: &Refund, at: Timestamp) {
 }
 
 fn write_refund(batch: &mut Batch, refund: &Refund, request: &RecordRequest, now: Timestamp) {
-    let held = matches!(request.news, News::Held(_));
+    let held = matches!(request.news, News::Held(_)) && !refund.state.is_final();
     let not_before = if held { Some(request.look_again_at) } else { refund.not_before };
     batch.add(
         "UPDATE refunds SET state = $2, wallet_refund_id = $3, settled_at = $4, failure_code = $5, failure_detail = $6, \
@@ -288,6 +332,14 @@ fn tell(
             );
             lines.push((refund.state.as_str(), &request.by, code));
         }
+        // what comes late to a final state is kept for whoever looks into it, and is no line of the refund's story
+        News::Record(_) | News::Held(_) | News::Unconfirmed(..) | News::Nothing(Some(_)) if before.is_final() => {
+            audit::put(batch, &refund.merchant_id, &request.by, "refund.news_repeated", &subject, None, now);
+        }
+        News::Bounced => {
+            lines.push(("bounced", &request.by, None));
+            audit::put(batch, &refund.merchant_id, &request.by, "refund.bounced", &subject, None, now);
+        }
         News::Held(hold) => lines.push(("held", &request.by, Some(hold.detail.clone()))),
         News::Unconfirmed(rejection, doubt) => {
             let note = format!("{}, not confirmed: {}", rejection.code, doubt.kind);
@@ -295,9 +347,6 @@ fn tell(
         }
         News::Nothing(Some(doubt)) if request.fence.is_some() => {
             lines.push(("unknown", &request.by, Some(doubt.kind.to_string())));
-        }
-        News::Record(_) if before.is_final() => {
-            audit::put(batch, &refund.merchant_id, &request.by, "refund.news_repeated", &subject, None, now);
         }
         News::Record(_) | News::Refused(..) | News::Nothing(_) => {}
     }

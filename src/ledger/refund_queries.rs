@@ -41,10 +41,13 @@ pub struct RefundFilter {
 }
 
 impl Ledger {
-    /// The refund and the call that asks for it, for a query.
+    /// The refund, the call that asks for it, and when its order was paid: what a look at it needs.
     /// # Errors
     /// [`LedgerError`] where the database doesn't answer.
-    pub async fn refund_with_call(&self, id: RefundId) -> Result<Option<(Refund, RefundCall)>, LedgerError> {
+    pub async fn refund_with_call(
+        &self,
+        id: RefundId,
+    ) -> Result<Option<(Refund, RefundCall, Option<Timestamp>)>, LedgerError> {
         let mut conn = self.db.reader().await?;
         let sql = concat!("SELECT ", columns!(), " FROM refunds WHERE refund_id = $1");
         let Some(row) = conn.row(sql, params![id]).await? else { return Ok(None) };
@@ -52,7 +55,7 @@ impl Ledger {
         let order = orders::by_id(&mut conn, refund.order_id).await?;
         let order = order.ok_or_else(|| LedgerError::Broken(format!("the order of refund {id} is gone")))?;
         let call = call(&refund, &order);
-        Ok(Some((refund, call)))
+        Ok(Some((refund, call, order.paid_at)))
     }
 
     /// A refund with its timeline, if this merchant (any, where `None`) has it.
@@ -108,14 +111,22 @@ impl Ledger {
         filter: &RefundFilter,
     ) -> Result<Page<Refund>, LedgerError> {
         let (before, before_id) = after(filter.cursor.as_ref());
-        let sql = concat!(
-            "SELECT ",
-            columns!(),
-            " FROM refunds WHERE ($1 = '' OR merchant_id = $1) AND ($2 = '' OR order_no = $2) AND ($3 = '' OR state = $3) \
-             AND ($4 = 0 OR attention IS NOT NULL) AND created_at >= $5 AND created_at < $6 \
-             AND (created_at < $7 OR (created_at = $7 AND refund_id < $8)) \
-             ORDER BY created_at DESC, refund_id DESC LIMIT $9",
-        );
+        macro_rules! sql {
+            ($whose:literal) => {
+                concat!(
+                    "SELECT ",
+                    columns!(),
+                    " FROM refunds WHERE ",
+                    $whose,
+                    " AND ($2 = '' OR order_no = $2) AND ($3 = '' OR state = $3) \
+                     AND ($4 = 0 OR attention IS NOT NULL) AND created_at >= $5 AND created_at < $6 \
+                     AND created_at <= $7 AND (created_at < $7 OR refund_id < $8) \
+                     ORDER BY created_at DESC, refund_id DESC LIMIT $9",
+                )
+            };
+        }
+        // two texts, so that a merchant's page comes from the index
+        let sql = if merchant.is_some() { sql!("merchant_id = $1") } else { sql!("$1 = ''") };
         let values = params![
             merchant.map_or("", MerchantId::as_str),
             filter.order_no.as_ref().map_or("", OrderNo::as_str),

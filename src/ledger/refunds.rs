@@ -187,20 +187,22 @@ pub(super) struct OrderMoney {
     pub(super) reserved: i64,
     pub(super) fees: i64,
     pub(super) paid_back: i64,
+    /// The most that the wallet said to have refunded of the order.
+    pub(super) wallet_refunded: i64,
 }
 
 pub(super) async fn lock(conn: &mut Conn, id: RefundId) -> Result<Option<Locked>, LedgerError> {
     const SQLITE: &str = concat!(
         "SELECT ",
         columns!(),
-        ", order_amount, reserved, fees, paid_back FROM refunds JOIN (SELECT id AS its_order, amount AS order_amount, \
-         reserved, fees, paid_back FROM orders) o ON its_order = order_id WHERE refund_id = $1"
+        ", order_amount, reserved, fees, paid_back, wallet_refunded FROM refunds JOIN (SELECT id AS its_order, amount AS \
+         order_amount, reserved, fees, paid_back, wallet_refunded FROM orders) o ON its_order = order_id WHERE refund_id = $1"
     );
     const POSTGRES: &str = concat!(
         "SELECT ",
         columns!(),
-        ", order_amount, reserved, fees, paid_back FROM refunds JOIN (SELECT id AS its_order, amount AS order_amount, \
-         reserved, fees, paid_back FROM orders) o ON its_order = order_id WHERE refund_id = $1 FOR UPDATE"
+        ", order_amount, reserved, fees, paid_back, wallet_refunded FROM refunds JOIN (SELECT id AS its_order, amount AS \
+         order_amount, reserved, fees, paid_back, wallet_refunded FROM orders) o ON its_order = order_id WHERE refund_id = $1 FOR UPDATE"
     );
     let sql = if conn.locks_rows() { POSTGRES } else { SQLITE };
     let row = conn.row(sql, params![id]).await?;
@@ -210,6 +212,7 @@ pub(super) async fn lock(conn: &mut Conn, id: RefundId) -> Result<Option<Locked>
             reserved: row.int("reserved")?,
             fees: row.int("fees")?,
             paid_back: row.int("paid_back")?,
+            wallet_refunded: row.int("wallet_refunded")?,
         };
         Ok(Locked { refund: read(&row)?, lease_until: row.int("lease_until")?, order })
     })
@@ -242,7 +245,7 @@ fn entry(at: Timestamp, event: &str, by: &Actor) -> TimelineEntry {
     TimelineEntry { at, event: event.to_owned(), by: by.to_string(), note: None }
 }
 
-async fn open(conn: &mut Conn, new: NewRefund, now: Timestamp) -> Result<Opened, LedgerError> {
+async fn open(conn: &mut Conn, new: NewRefund, process: i64, now: Timestamp) -> Result<Opened, LedgerError> {
     let refund_id = RefundId::new();
     let order = &new.order;
     let held = new.amount.value() + new.fee.value();
@@ -321,7 +324,10 @@ async fn open(conn: &mut Conn, new: NewRefund, now: Timestamp) -> Result<Opened,
     let detail = format!("{} of order {}", refund.amount, order.id);
     audit::put(&mut batch, &refund.merchant_id, &new.by, "refund.created", &subject, Some(&detail), now);
     // whoever has the lease looks after it; should that process die, the job is due when the lease ends
-    jobs::put(&mut batch, &refund_id.to_string(), not_before.unwrap_or(lease_until));
+    match not_before {
+        Some(at) => jobs::put(&mut batch, &refund_id.to_string(), at),
+        None => jobs::begin(&mut batch, &refund_id.to_string(), lease_until, process),
+    }
     webhooks::announce(&mut batch, &refund, &["refund.created"], now)?;
     conn.run(batch).await?;
     if let Some(scan) = new.scan_id {
@@ -378,7 +384,8 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError`] where the database doesn't answer; nothing is reserved then.
     pub async fn open_refund(&self, new: NewRefund, now: Timestamp) -> Result<Opened, LedgerError> {
-        match self.db.write(move |conn| Box::pin(open(conn, new, now))).await {
+        let process = self.process;
+        match self.db.write(move |conn| Box::pin(open(conn, new, process, now))).await {
             Err(LedgerError::Duplicate) => Ok(Opened::KeyTaken),
             Err(LedgerError::Check(rule)) if rule == SCAN_TAKEN => Ok(Opened::ScanTaken),
             other => other,

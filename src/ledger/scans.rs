@@ -51,6 +51,8 @@ pub struct Scan {
     pub terminal_id: Option<TerminalId>,
     /// What it showed.
     pub subject: ScanSubject,
+    /// Who showed the payment code, as an HMAC, where the policy wanted to know and the wallet said it.
+    pub payer_hash: Option<String>,
     /// When.
     pub created_at: Timestamp,
     /// Whether a refund used it.
@@ -72,7 +74,7 @@ impl Ledger {
                     };
                     conn.execute(
                         "INSERT INTO scans (scan_id, merchant_id, token_id, terminal_id, subject, wallet, order_id, \
-                         created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+                         created_at, payer_hash) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
                         params![
                             scan.scan_id,
                             &scan.merchant_id,
@@ -81,7 +83,8 @@ impl Ledger {
                             scan.subject.as_str(),
                             wallet,
                             order,
-                            scan.created_at
+                            scan.created_at,
+                            scan.payer_hash
                         ],
                     )
                     .await
@@ -95,8 +98,8 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError`] where the database doesn't answer.
     pub async fn scan(&self, merchant: &MerchantId, id: Uuid) -> Result<Option<Scan>, LedgerError> {
-        let sql = "SELECT scan_id, merchant_id, token_id, terminal_id, subject, wallet, order_id, created_at, used_by \
-                   FROM scans WHERE scan_id = $1 AND merchant_id = $2";
+        let sql = "SELECT scan_id, merchant_id, token_id, terminal_id, subject, wallet, order_id, created_at, used_by, \
+                   payer_hash FROM scans WHERE scan_id = $1 AND merchant_id = $2";
         let row = self.db.reader().await?.row(sql, params![id, merchant]).await?;
         let Some(row) = row else { return Ok(None) };
         let order = || row.opt_parse("order_id")?.ok_or_else(|| unreadable("order_id"));
@@ -113,6 +116,7 @@ impl Ledger {
             token_id: row.parse("token_id")?,
             terminal_id: row.opt_parse("terminal_id")?,
             subject,
+            payer_hash: row.opt_text("payer_hash")?,
             created_at: row.time("created_at")?,
             used: row.opt_text("used_by")?.is_some(),
         }))

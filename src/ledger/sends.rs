@@ -114,6 +114,7 @@ pub(super) fn call(refund: &Refund, order: &Order) -> RefundCall {
         total: order.amount,
         reason: refund.reason_text.clone(),
         notify_url: refund.notify_url.clone(),
+        goods: Vec::new(), // refunds don't name goods yet
     }
 }
 
@@ -124,7 +125,13 @@ pub(super) fn turn_after(open_at: i64, pace: Pace, now: Timestamp) -> Timestamp 
     Timestamp::from_microsecond(open_at).map_or(soon, |open_at| if open_at > now { open_at.min(soon) } else { soon })
 }
 
-async fn claim(conn: &mut Conn, id: RefundId, pace: Pace, now: Timestamp) -> Result<SendTurn, LedgerError> {
+async fn claim(
+    conn: &mut Conn,
+    id: RefundId,
+    pace: Pace,
+    process: i64,
+    now: Timestamp,
+) -> Result<SendTurn, LedgerError> {
     let Some(Locked { mut refund, lease_until, .. }) = lock(conn, id).await? else { return Ok(SendTurn::NotNow) };
     if refund.state != RefundState::Submitting || lease_until > now.as_microsecond() {
         return Ok(SendTurn::NotNow);
@@ -158,7 +165,7 @@ async fn claim(conn: &mut Conn, id: RefundId, pace: Pace, now: Timestamp) -> Res
     );
     let event = if refund.sends == 1 { "sent" } else { "sent_again" };
     add_event(&mut batch, id, event, &Actor::System, None, now);
-    jobs::begin(&mut batch, &id.to_string(), lease_until);
+    jobs::begin(&mut batch, &id.to_string(), lease_until, process);
     conn.run(batch).await?;
     Ok(SendTurn::Granted(Box::new(claimed(&refund, &order))))
 }
@@ -168,6 +175,7 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError`] where the database doesn't answer.
     pub async fn claim_send(&self, id: RefundId, pace: Pace, now: Timestamp) -> Result<SendTurn, LedgerError> {
-        self.db.write(move |conn| Box::pin(claim(conn, id, pace, now))).await
+        let process = self.process;
+        self.db.write(move |conn| Box::pin(claim(conn, id, pace, process, now))).await
     }
 }

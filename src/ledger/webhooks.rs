@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use scanback_wallet::MerchantId;
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
@@ -71,6 +72,15 @@ fn read(row: &Row) -> Result<Endpoint, LedgerError> {
     })
 }
 
+/// What an endpoint gets (contract §5).
+#[derive(Serialize)]
+struct Body<'r> {
+    #[serde(rename = "type")]
+    event_type: &'static str,
+    timestamp: Timestamp,
+    data: &'r RefundView,
+}
+
 /// Puts events of a refund into the outbox, one delivery for each endpoint that wants the type. The webhook's id is made of
 /// the event's and the endpoint's.
 pub(super) fn announce(
@@ -82,14 +92,14 @@ pub(super) fn announce(
     if types.is_empty() {
         return Ok(());
     }
-    let data =
-        serde_json::to_value(RefundView::from(refund)).map_err(|error| LedgerError::Broken(error.to_string()))?;
+    let data = RefundView::from(refund);
     for event_type in types {
-        let body = serde_json::json!({ "type": event_type, "timestamp": now, "data": data }).to_string();
+        let body = serde_json::to_string(&Body { event_type, timestamp: now, data: &data });
+        let body = body.map_err(|error| LedgerError::Broken(error.to_string()))?;
         batch.add(
             "INSERT INTO webhook_deliveries (id, endpoint_id, merchant_id, subject, event_type, body, due_at, created_at) \
              SELECT $1 || replace(e.id, '-', ''), e.id, e.merchant_id, $2, $3, $4, $5, $5 FROM webhook_endpoints e \
-             WHERE e.merchant_id = $6 AND e.deleted_at IS NULL AND (e.types IS NULL OR e.types LIKE $7)",
+             WHERE e.merchant_id = $6 AND e.deleted_at IS NULL AND (e.types IS NULL OR replace(e.types, $7, '') <> e.types)",
             params![
                 format!("msg_{}_", Uuid::now_v7().simple()),
                 refund.refund_id,
@@ -97,7 +107,7 @@ pub(super) fn announce(
                 body,
                 now,
                 &refund.merchant_id,
-                format!("%\"{event_type}\"%")
+                format!("\"{event_type}\"")
             ],
         );
     }

@@ -8,7 +8,10 @@ use scanback_wallet::{
     WalletKind, WalletOrder, WalletOrderState,
 };
 
-use super::{Desk, ServiceError};
+use super::{
+    Desk, ServiceError,
+    gate::{Heard, Lane},
+};
 use crate::{
     domain::{
         actor::Actor,
@@ -51,7 +54,7 @@ impl Desk {
         number: &str,
     ) -> Result<Vec<Order>, ServiceError> {
         let wallets = self.wallets_of(merchant, wallet);
-        let asked = join_all(wallets.iter().map(|wallet| self.in_time(ask(wallet, number)))).await;
+        let asked = join_all(wallets.iter().map(|wallet| self.in_time(self.ask(merchant, wallet, number)))).await;
         let (mut found, mut silent) = (Vec::new(), None);
         for (wallet, answer) in wallets.iter().zip(asked) {
             match answer {
@@ -82,10 +85,51 @@ impl Desk {
     }
 
     /// A look-up that leaves time to answer the caller (contract §3: within `http.answer_within_ms`).
-    async fn in_time<T>(&self, look_up: impl Future<Output = Result<T, WalletError>>) -> Result<T, WalletError> {
+    pub(super) async fn in_time<T>(
+        &self,
+        look_up: impl Future<Output = Result<T, WalletError>>,
+    ) -> Result<T, WalletError> {
         let within = self.settings.answer_within / 2;
         let late = || Doubt::new(DoubtKind::TimedOut, "no answer in the time that a look-up has").into();
         tokio::time::timeout(within, look_up).await.unwrap_or_else(|_| Err(late()))
+    }
+
+    /// One look-up, through the gate.
+    async fn query_order(
+        &self,
+        merchant: &MerchantId,
+        wallet: &Arc<dyn Wallet>,
+        number: &OrderNumber,
+    ) -> Result<Option<WalletOrder>, WalletError> {
+        let held_back = || Doubt::new(DoubtKind::RateLimited, "held back: the wallet is down, or asked too much");
+        let gate = self.gate(merchant, wallet.kind()).ok_or_else(held_back)?;
+        let pass = gate.enter(Lane::LookUps, self.settings.answer_within / 4).await.map_err(|_| held_back())?;
+        let answer = self.in_time(wallet.query_order(number)).await;
+        let about = match number {
+            OrderNumber::OrderNo(number) => number.as_str(),
+            OrderNumber::TransactionId(number) => number.as_str(),
+        };
+        pass.heard(Heard::of_look_up(&answer), about);
+        answer
+    }
+
+    /// The order behind a number: as an order number, then, where it has that form, as the wallet's own number.
+    async fn ask(
+        &self,
+        merchant: &MerchantId,
+        wallet: &Arc<dyn Wallet>,
+        number: &str,
+    ) -> Result<Option<WalletOrder>, WalletError> {
+        if let Ok(order_no) = OrderNo::parse(number)
+            && let Some(order) = self.query_order(merchant, wallet, &OrderNumber::OrderNo(order_no)).await?
+        {
+            return Ok(Some(order));
+        }
+        let own = number.len() == TRANSACTION_DIGITS && number.bytes().all(|byte| byte.is_ascii_digit());
+        match TransactionId::parse(number) {
+            Ok(id) if own => self.query_order(merchant, wallet, &OrderNumber::TransactionId(id)).await,
+            _ => Ok(None),
+        }
     }
 
     async fn keep_fetched(
@@ -132,7 +176,7 @@ impl Desk {
         let unavailable = Refusal::WalletUnavailable { wallet: kind };
         let wallet = self.wallet(&order.merchant_id, kind).ok_or(unavailable.clone())?;
         let number = OrderNumber::OrderNo(order.order_no.clone());
-        let answer = self.in_time(wallet.query_order(&number)).await;
+        let answer = self.query_order(&order.merchant_id, wallet, &number).await;
         let theirs = answer.map_err(|error| {
             tracing::warn!(wallet = %kind, %error, "a wallet could not be asked for an order");
             unavailable
@@ -188,19 +232,5 @@ fn one(mut orders: Vec<Order>) -> Result<Order, ServiceError> {
         0 => Err(Refusal::OrderNotFound.into()),
         1 => Ok(orders.swap_remove(0)),
         _ => Err(Refusal::OrderAmbiguous { wallets: orders.iter().map(|order| order.wallet).collect() }.into()),
-    }
-}
-
-/// The order behind a number: as an order number, then, where it has that form, as the wallet's own number.
-async fn ask(wallet: &Arc<dyn Wallet>, number: &str) -> Result<Option<WalletOrder>, WalletError> {
-    if let Ok(order_no) = OrderNo::parse(number)
-        && let Some(order) = wallet.query_order(&OrderNumber::OrderNo(order_no)).await?
-    {
-        return Ok(Some(order));
-    }
-    let own = number.len() == TRANSACTION_DIGITS && number.bytes().all(|byte| byte.is_ascii_digit());
-    match TransactionId::parse(number) {
-        Ok(id) if own => wallet.query_order(&OrderNumber::TransactionId(id)).await,
-        _ => Ok(None),
     }
 }

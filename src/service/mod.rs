@@ -1,9 +1,12 @@
 //! The use cases: a file each, named by what the person wants. Here is the desk itself and nothing else.
 
 mod check_operator;
+mod check_payer;
 mod error;
 mod find_order;
 mod follow_refund;
+mod forward_notification;
+mod gate;
 mod preview_refund;
 mod register_order;
 mod request_refund;
@@ -25,11 +28,13 @@ use std::{
 use aws_lc_rs::hmac;
 use jiff::{SignedDuration, Timestamp};
 use scanback_wallet::{Capabilities, Clock, MerchantId, PayerId, Wallet, WalletKind};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio_util::task::TaskTracker;
 
 pub use check_operator::{Pin, PinError, hash_pin};
 pub use error::ServiceError;
+pub use forward_notification::Forwards;
+pub use gate::GateLimits;
 pub use preview_refund::Preview;
 pub use register_order::Registered;
 pub use request_refund::{RefundAnswer, RefundRequest, ScanGiven};
@@ -37,8 +42,9 @@ pub use scan_frame::{FrameSymbol, ScanView, Scanned};
 pub use tokens::{hash_token, new_token};
 pub use webhook_endpoints::{EndpointView, NewEndpointView};
 
+use self::gate::{Gate, Lane, Pass, Shut};
 use crate::{
-    domain::{idempotency::Fingerprinter, order::Order, policy::Policy, view::OrderView},
+    domain::{idempotency::Fingerprinter, order::Order, policy::Policy, refusal::Refusal, view::OrderView},
     keys::Keys,
     ledger::{Ledger, Pace},
     scan::ScanPool,
@@ -71,6 +77,12 @@ pub struct DeskSettings {
     pub private_webhooks: bool,
     /// Bytes that a frame may have.
     pub max_frame_bytes: usize,
+    /// How much WeChat Pay is asked at once and a second, of each merchant.
+    pub wechat_gate: GateLimits,
+    /// The same for Alipay and others.
+    pub alipay_gate: GateLimits,
+    /// Refund requests that are worked on at once; more are refused before anything is looked at.
+    pub refunds_at_once: usize,
 }
 
 /// The parts that the desk works with. Only `startup` makes them.
@@ -83,6 +95,8 @@ pub struct DeskParts {
     pub scans: ScanPool,
     /// The wallets of each merchant.
     pub wallets: BTreeMap<(MerchantId, WalletKind), Arc<dyn Wallet>>,
+    /// Passes Alipay's notifications on.
+    pub forwards: Forwards,
     /// Sends webhooks.
     pub webhooks: WebhookClient,
     /// Tells the time.
@@ -120,10 +134,15 @@ impl Pepper {
         }
     }
 
-    /// A payer's id as the ledger keeps it (contract §4 rule 11), lower-case hex.
+    /// A payer's id as the ledger keeps it (contract §4 rule 11): `scope:` and lower-case hex, or the hex alone for a name of no
+    /// known scope.
     #[must_use]
     pub fn hash_payer(&self, payer: &PayerId) -> String {
-        hex::encode(hmac::sign(&self.payer, payer.expose().as_bytes()))
+        let hash = hex::encode(hmac::sign(&self.payer, payer.expose().as_bytes()));
+        match payer.scope() {
+            "" => hash,
+            scope => format!("{scope}:{hash}"),
+        }
     }
 
     /// Makes fingerprints of requests.
@@ -139,17 +158,24 @@ pub struct Desk {
     keys: Keys,
     scans: ScanPool,
     wallets: BTreeMap<(MerchantId, WalletKind), Arc<dyn Wallet>>,
+    forwards: Forwards,
     webhooks: WebhookClient,
     clock: Arc<dyn Clock>,
     pepper: Pepper,
     settings: DeskSettings,
     pin_checks: Semaphore,
+    /// Refund requests that are worked on at once.
+    admissions: Semaphore,
+    /// Before each account.
+    gates: BTreeMap<(MerchantId, WalletKind), Arc<Gate>>,
     /// Sends that are under way: a graceful stop waits for them.
     sending: TaskTracker,
     /// Wakes the follower: a job was put in that may be due soon.
     follow: Notify,
     /// Wakes the deliverer: the outbox has news.
     deliver: Notify,
+    /// Whether this machine's clock is off by more than the wallets bear.
+    clock_off: AtomicBool,
     /// Whether anybody has an endpoint: without one the outbox stays empty, and nobody is woken for it.
     has_endpoints: AtomicBool,
 }
@@ -158,11 +184,19 @@ impl Desk {
     /// Puts the desk together.
     #[must_use]
     pub fn new(parts: DeskParts, settings: DeskSettings) -> Arc<Self> {
+        let gate = |merchant: &MerchantId, kind: WalletKind| {
+            let limits = if kind == WalletKind::Wechat { settings.wechat_gate } else { settings.alipay_gate };
+            Gate::new(merchant, kind, limits, settings.time_scale, parts.keys.clone())
+        };
+        let gates = parts.wallets.keys().map(|place| (place.clone(), gate(&place.0, place.1))).collect();
         Arc::new(Self {
+            gates,
+            admissions: Semaphore::new(settings.refunds_at_once),
             ledger: parts.ledger,
             keys: parts.keys,
             scans: parts.scans,
             wallets: parts.wallets,
+            forwards: parts.forwards,
             webhooks: parts.webhooks,
             clock: parts.clock,
             pepper: parts.pepper,
@@ -171,6 +205,7 @@ impl Desk {
             sending: TaskTracker::new(),
             follow: Notify::new(),
             deliver: Notify::new(),
+            clock_off: AtomicBool::new(false),
             has_endpoints: AtomicBool::new(true),
         })
     }
@@ -212,6 +247,22 @@ impl Desk {
         &self.pepper
     }
 
+    /// How far this machine's clock is ahead of each wallet's, where one has told.
+    pub fn wallet_skews(&self) -> impl Iterator<Item = (&'static str, SignedDuration)> {
+        self.wallets.values().filter_map(|wallet| Some((wallet.kind().as_str(), wallet.clock_skew()?)))
+    }
+
+    /// Says whether this machine's clock is off.
+    pub fn clock_is_off(&self, off: bool) {
+        self.clock_off.store(off, Ordering::Relaxed);
+    }
+
+    /// Whether this machine's clock is right, as far as anybody told.
+    #[must_use]
+    pub fn clock_is_right(&self) -> bool {
+        !self.clock_off.load(Ordering::Relaxed)
+    }
+
     /// Told when a job was put in.
     #[must_use]
     pub const fn follow_bell(&self) -> &Notify {
@@ -228,6 +279,38 @@ impl Desk {
     #[must_use]
     pub fn wallet(&self, merchant: &MerchantId, kind: WalletKind) -> Option<&Arc<dyn Wallet>> {
         self.wallets.get(&(merchant.clone(), kind))
+    }
+
+    /// The gate before a merchant's account; there is one for each wallet that [`Desk::wallet`] finds.
+    fn gate(&self, merchant: &MerchantId, kind: WalletKind) -> Option<&Arc<Gate>> {
+        self.gates.get(&(merchant.clone(), kind))
+    }
+
+    /// Admits a refund request, or refuses it before it costs anything: those that are worked on keep their pace.
+    /// # Errors
+    /// [`Refusal::Overloaded`].
+    pub fn admit(&self) -> Result<SemaphorePermit<'_>, Refusal> {
+        self.admissions.try_acquire().map_err(|_| Refusal::Overloaded)
+    }
+
+    /// The right to one refund call for an order, before anything is reserved.
+    async fn pass_for(&self, order: &Order) -> Result<Pass, ServiceError> {
+        let unavailable = Refusal::WalletUnavailable { wallet: order.wallet };
+        let gate = self.gate(&order.merchant_id, order.wallet).ok_or(unavailable.clone())?;
+        let pass = gate.enter(Lane::Refunds, self.settings.answer_within / 4).await;
+        pass.map_err(|shut| match shut {
+            Shut::Down { .. } => unavailable.into(),
+            Shut::Full { .. } => Refusal::Overloaded.into(),
+        })
+    }
+
+    /// The wallets, and whether calls to all merchants' accounts there are let through.
+    pub fn wallets_answer(&self) -> BTreeMap<&'static str, bool> {
+        let mut answer = BTreeMap::new();
+        for ((_, kind), gate) in &self.gates {
+            *answer.entry(kind.as_str()).or_insert(true) &= gate.is_open();
+        }
+        answer
     }
 
     /// The wallets of a merchant, all or the one named.
@@ -265,7 +348,7 @@ impl Desk {
     #[must_use]
     pub fn leased_until(&self, now: Timestamp) -> Timestamp {
         let timeout = SignedDuration::try_from(self.settings.wallet_timeout).unwrap_or(SignedDuration::MAX);
-        now.checked_add(timeout * 3 + SEND_LEASE_MARGIN).unwrap_or(Timestamp::MAX)
+        now.checked_add(timeout * 3 + SEND_LEASE_MARGIN * 2).unwrap_or(Timestamp::MAX)
     }
 
     /// Where a wallet shall notify about refunds of a merchant.

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use scanback_wallet::{Money, OperatorId, OrderNo, RefundId, WalletKind};
 use uuid::Uuid;
 
-use super::{Desk, Pin, ServiceError};
+use super::{Desk, Pin, ServiceError, gate::Pass};
 use crate::{
     domain::{
         actor::{Actor, Caller, Role},
@@ -202,8 +202,12 @@ impl Desk {
         // never shorter than the wait for the first answer: who comes meanwhile must not give one in our place
         let lease = self.settings.key_lease.max(self.settings.answer_within + Duration::from_secs(2));
         let lease = SignedDuration::try_from(lease).unwrap_or(SignedDuration::ZERO);
+        let mut pass = None;
         for _ in 0..ROUNDS {
             let (checked, decision) = self.decide(order, &wish).await?;
+            if pass.is_none() {
+                pass = Some(self.pass_for(&checked).await?);
+            }
             let wallet = self.wallet_of(&checked)?;
             let capabilities = wallet.capabilities();
             let new = NewRefund {
@@ -228,7 +232,7 @@ impl Desk {
             };
             let order_id = new.order.id;
             match self.ledger.open_refund(new, self.now()).await? {
-                Opened::Committed(intent) => return self.send_intent(caller, key, *intent, began).await,
+                Opened::Committed(intent) => return self.send_intent(caller, key, *intent, pass, began).await,
                 Opened::ScanTaken => return Err(Refusal::ScanUsed.into()),
                 Opened::KeyTaken => {
                     // the same key ran beside us and was faster
@@ -247,18 +251,19 @@ impl Desk {
         caller: &Caller,
         key: &IdempotencyKey,
         intent: CommittedIntent,
+        pass: Option<Pass>,
         began: Timestamp,
     ) -> Result<RefundAnswer, ServiceError> {
         metrics::counter!("scanback_refunds_created_total", "wallet" => intent.refund().wallet.as_str()).increment(1);
         self.ring_deliverer();
         let (refund, send) = intent.into_parts();
         let wallet = self.wallet(&refund.merchant_id, refund.wallet).cloned();
-        if let (Some(send), Some(wallet)) = (send, wallet) {
+        if let (Some(send), Some(wallet), Some(pass)) = (send, wallet, pass) {
             // a task of its own: a caller that hangs up must not stop it half-way
             let desk = Arc::clone(self);
             let answers = key.clone();
             let sending =
-                self.sending.spawn(async move { desk.send_and_record(&wallet, send, 0, Some(answers)).await });
+                self.sending.spawn(async move { desk.send_and_record(&wallet, send, 0, Some(answers), pass).await });
             let waited = self.now().duration_since(began);
             let left = self.settings.answer_within.saturating_sub(waited.try_into().unwrap_or_default());
             match tokio::time::timeout(left, sending).await {
@@ -369,7 +374,9 @@ impl Desk {
         let order = match (&request.order_no, by_scan) {
             (Some(number), _) => self.find_meant(caller, request.wallet, code, number).await?,
             (None, Some(id)) => self.ledger.order(id).await?,
-            (None, None) if code.is_some() => return Err(Refusal::OrderRequired.into()),
+            (None, None) if code.is_some() => {
+                return Err(self.order_required(&caller.merchant_id, scan.as_ref()).await);
+            }
             (None, None) => {
                 return Err(Refusal::field("order_no", "name the order, or scan its bill code").into());
             }
@@ -380,7 +387,7 @@ impl Desk {
         let meant = code.or(request.wallet);
         match meant {
             Some(code) if code != order.wallet => Err(Refusal::WalletMismatch { code, order: order.wallet }.into()),
-            _ => Ok(Found { order, scan }),
+            _ => Ok(Found { order: self.check_payer(order, scan.as_ref()).await?, scan }),
         }
     }
 

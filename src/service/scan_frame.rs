@@ -14,6 +14,7 @@ use crate::{
         actor::Caller,
         code::{self, NoSubject, ScannedText, Subject},
         order::Order,
+        payer::PayerCheck,
         refusal::{Refusal, Unreadable},
         view::OrderView,
     },
@@ -68,6 +69,10 @@ pub struct ScanSubjectView {
     /// The order that it names.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub order: Option<OrderView>,
+    /// Of a payment code, where the policy wants payers compared: whether the wallet said whose it is. Where it didn't, the
+    /// refund goes by the policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payer_known: Option<bool>,
 }
 
 /// An order in the ledger and by which number a text named it.
@@ -95,13 +100,14 @@ impl Desk {
             ScanError::Overloaded => Refusal::Overloaded.into(),
             ScanError::Broken => ServiceError::Internal(error.to_string()),
         })?;
-        let (subject, view) = self.resolve(&caller.merchant_id, &readings).await?;
+        let (subject, payer_hash, view) = self.resolve(&caller.merchant_id, &readings).await?;
         let scan = Scan {
             scan_id: Uuid::now_v7(),
             merchant_id: caller.merchant_id.clone(),
             token_id: caller.token_id,
             terminal_id: caller.terminal_id.clone(),
             subject,
+            payer_hash,
             created_at: began,
             used: false,
         };
@@ -126,7 +132,7 @@ impl Desk {
         &self,
         merchant: &MerchantId,
         readings: &[Reading],
-    ) -> Result<(ScanSubject, ScanSubjectView), ServiceError> {
+    ) -> Result<(ScanSubject, Option<String>, ScanSubjectView), ServiceError> {
         let texts = code::distinct(readings.iter().flat_map(Reading::texts));
         let known = try_join_all(texts.iter().map(|text| self.in_ledger(merchant, text))).await?;
         let subject = code::decide(texts.into_iter().zip(known)).map_err(|error| match error {
@@ -138,12 +144,17 @@ impl Desk {
             kind: if named.by_transaction { "transaction" } else { "order" },
             wallet: Some(named.order.wallet),
             order: Some(self.order_view(&named.order)),
+            payer_known: None,
         };
-        let bare = |kind, wallet| ScanSubjectView { kind, wallet, order: None };
-        Ok(match subject {
+        let bare = |kind, wallet| ScanSubjectView { kind, wallet, order: None, payer_known: None };
+        let mut payer_hash = None;
+        let (subject, view) = match subject {
             Subject::Voucher(_) => (ScanSubject::Voucher, bare("voucher", None)),
             Subject::PaymentCode(code) => {
-                (ScanSubject::PaymentCode(code.wallet()), bare("payment_code", Some(code.wallet())))
+                payer_hash = self.payer_of_code(merchant, &code).await?;
+                let payer_known = (self.policy().payer_check != PayerCheck::Off).then_some(payer_hash.is_some());
+                let view = ScanSubjectView { payer_known, ..bare("payment_code", Some(code.wallet())) };
+                (ScanSubject::PaymentCode(code.wallet()), view)
             }
             Subject::Known(named) => (names(&named), order(&named)),
             Subject::Number(number) => match self.find_order(merchant, None, number.as_str()).await {
@@ -158,7 +169,8 @@ impl Desk {
                 }
                 Err(error) => return Err(error),
             },
-        })
+        };
+        Ok((subject, payer_hash, view))
     }
 
     /// The order in our ledger that a text names exactly.

@@ -4,26 +4,35 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use scanback_wallet::{Asked, Doubt, DoubtKind, Hold, HoldReason, Outcome, RecordStatus, Rejection, Wallet};
+use scanback_wallet::{
+    Asked, Doubt, DoubtKind, Hold, HoldReason, Outcome, RecordStatus, RefundCall, Rejection, Wallet,
+};
 
-use super::Desk;
+use super::{
+    Desk,
+    gate::{Gate, Heard, Lane, Pass, Shut},
+};
 use crate::{
     domain::{
         actor::Actor,
         idempotency::IdempotencyKey,
         refund::{Evidence, Failure, Judgement, Refund, SoleRefusal},
     },
-    ledger::{ClaimedSend, LedgerError, News, RecordRequest, Recorded},
+    ledger::{ClaimedSend, LedgerError, News, Patience, RecordRequest, Recorded},
 };
 
 /// Waits between looks at a refund of unknown outcome, after the first; the last one repeats. The wallet's own time.
-const UNKNOWN_LADDER_S: [u64; 7] = [2, 5, 10, 30, 60, 300, 1800];
-/// Waits between looks at a refund that the wallet works on (wechat-pay §10); the last one repeats.
-const PENDING_LADDER_S: [u64; 10] = [60, 60, 60, 60, 60, 300, 600, 1200, 1800, 3600];
+/// Seconds, then minutes, hours, and a day.
+const UNKNOWN_LADDER_S: [u64; 12] = [2, 5, 10, 30, 60, 300, 1800, 3600, 7200, 14_400, 43_200, 86_400];
+/// Waits between looks at a refund that the wallet works on: the wallet's advice (wechat-pay §10), then hours, because a card
+/// takes days; the last one repeats.
+const PENDING_LADDER_S: [u64; 14] = [60, 60, 60, 60, 60, 300, 600, 1200, 1800, 3600, 3600, 7200, 14_400, 21_600];
 /// Waits before a refund is sent again that the merchant's balance could not pay; the last one repeats.
 const BALANCE_LADDER_S: [u64; 4] = [60, 300, 600, 1800];
 /// Waits between tries to write an outcome down, in milliseconds: a database that fails over is back in seconds.
 const RECORD_WAITS_MS: [u64; 6] = [50, 200, 500, 1000, 2000, 3000];
+/// After this long without an answer a person is told. The wallet's own time.
+const UNKNOWN_TOO_LONG: std::time::Duration = std::time::Duration::from_secs(3600);
 /// Never sooner than this after the last look, whatever the time scale.
 const SHORTEST_WAIT: SignedDuration = SignedDuration::from_millis(200);
 
@@ -37,9 +46,12 @@ impl Desk {
         send: ClaimedSend,
         attempts: u32,
         answers: Option<IdempotencyKey>,
+        pass: Pass,
     ) -> Result<Refund, LedgerError> {
+        let gate = pass.gate();
         let outcome = wallet.refund(send.call()).await;
-        let news = self.weigh(wallet, &send, outcome).await;
+        pass.heard(Heard::of_send(&outcome), send.call().request_no.as_str());
+        let news = self.weigh(wallet, &gate, &send, outcome).await;
         let request = RecordRequest {
             refund_id: send.refund_id(),
             look_again_at: self.look_again(wallet, &news, attempts),
@@ -47,6 +59,7 @@ impl Desk {
             by: Actor::Wallet,
             fence: Some(send.fence()),
             pace: self.pace(&wallet.capabilities()),
+            patience: self.patience(wallet, None),
             answers,
         };
         let turn_opens_at = self.now().checked_add(request.pace.between).unwrap_or(Timestamp::MAX);
@@ -73,7 +86,7 @@ impl Desk {
     }
 
     /// What an answer is worth (contract §4 rules 4 and 5).
-    async fn weigh(&self, wallet: &Arc<dyn Wallet>, send: &ClaimedSend, outcome: Outcome) -> News {
+    async fn weigh(&self, wallet: &Arc<dyn Wallet>, gate: &Arc<Gate>, send: &ClaimedSend, outcome: Outcome) -> News {
         count(wallet, &outcome);
         let rejection = match outcome {
             Outcome::Done(record) | Outcome::Pending(record) => return News::Record(record),
@@ -83,15 +96,26 @@ impl Desk {
         };
         let evidence = Evidence { sends: send.sends(), absent: None, pace_kept: send.pace_kept() };
         match SoleRefusal::judge(&rejection, evidence) {
-            Judgement::AskFirst => match wallet.query_refund(send.call()).await {
-                Asked::Found(record) => News::Record(record),
-                Asked::Unknown(doubt) => News::Unconfirmed(rejection, doubt),
-                Asked::NotKnown => {
-                    let evidence = Evidence { absent: Some(true), ..evidence };
-                    judged(SoleRefusal::judge(&rejection, evidence), rejection)
+            Judgement::AskFirst => {
+                match question(wallet, gate.enter(Lane::LookUps, QUESTION_WAITS).await, send.call()).await {
+                    Asked::Found(record) => News::Record(record),
+                    Asked::Unknown(doubt) => News::Unconfirmed(rejection, doubt),
+                    Asked::NotKnown => {
+                        let evidence = Evidence { absent: Some(true), ..evidence };
+                        judged(SoleRefusal::judge(&rejection, evidence), rejection)
+                    }
                 }
-            },
+            }
             judgement => judged(judgement, rejection),
+        }
+    }
+
+    /// When a person is told of a refund that stays unknown.
+    pub(super) fn patience(&self, wallet: &Arc<dyn Wallet>, paid_at: Option<Timestamp>) -> Patience {
+        let window = SignedDuration::from_hours(24 * i64::from(wallet.capabilities().refund_window_days));
+        Patience {
+            unknown_for: self.scaled(UNKNOWN_TOO_LONG),
+            window_ends: paid_at.and_then(|paid_at| paid_at.checked_add(window).ok()),
         }
     }
 
@@ -113,10 +137,23 @@ impl Desk {
             News::Nothing(_) | News::Unconfirmed(..) => {
                 rung(&UNKNOWN_LADDER_S).max(self.scaled(capabilities.ask_after))
             }
-            News::Refused(..) => SignedDuration::ZERO,
+            News::Refused(..) | News::Bounced => SignedDuration::ZERO,
         };
         self.now().checked_add(wait.max(SHORTEST_WAIT)).unwrap_or(Timestamp::MAX)
     }
+}
+
+/// How long the question that confirms a refusal waits for its turn.
+const QUESTION_WAITS: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Asks for a refund through the gate; turned away there, nothing is learnt.
+pub(super) async fn question(wallet: &Arc<dyn Wallet>, pass: Result<Pass, Shut>, call: &RefundCall) -> Asked {
+    let Ok(pass) = pass else {
+        return Asked::Unknown(Doubt::new(DoubtKind::RateLimited, "held back: the wallet is down, or asked too much"));
+    };
+    let asked = wallet.query_refund(call).await;
+    pass.heard(Heard::of_question(&asked), call.request_no.as_str());
+    asked
 }
 
 pub(super) fn judged(judgement: Judgement, rejection: Rejection) -> News {

@@ -3,11 +3,15 @@
 
 use std::sync::Arc;
 
-use scanback_wallet::{Acknowledgement, MerchantId, NotGenuine, Notification, RecordStatus, Wallet, WalletKind};
+use jiff::Timestamp;
+use scanback_wallet::{
+    Acknowledgement, MerchantId, Money, NotGenuine, Notification, OrderNo, RecordStatus, RefundId, RefundRecord,
+    TransactionId, Wallet, WalletKind,
+};
 
 use super::{Desk, ServiceError};
 use crate::{
-    domain::{actor::Actor, refund::Refund, refusal::Refusal},
+    domain::{actor::Actor, order::Order, refund::Refund, refusal::Refusal},
     ledger::{News, RecordRequest},
 };
 
@@ -46,6 +50,11 @@ impl Desk {
             tracing::error!(wallet = %kind, %error, "a notification could not be recorded; the wallet sends it again");
             return Ok(wallet.acknowledge(false));
         }
+        if kind == WalletKind::Alipay && !self.forwards.pass_on(merchant, headers, body).await {
+            counted("not_forwarded");
+            tracing::warn!(merchant.id = %merchant, "alipay.forward_to did not take a notification; Alipay sends it again");
+            return Ok(wallet.acknowledge(false));
+        }
         counted("taken");
         Ok(wallet.acknowledge(true))
     }
@@ -59,10 +68,9 @@ impl Desk {
         match notification {
             Notification::Refund { order_no, transaction_id, total, record, .. } => {
                 let ours = self.ledger.refund_by_request_no(merchant, wallet.kind(), &record.request_no).await?;
-                // made elsewhere: it changes nothing of ours
                 let Some((refund, order)) = ours else {
-                    tracing::info!(wallet = %wallet.kind(), "a genuine notification of a refund that is not ours");
-                    return Ok(());
+                    let facts = Facts { order_no, transaction_id, total };
+                    return self.take_external(merchant, wallet, facts, record).await;
                 };
                 // numbers and amounts are compared with what we asked (wechat-pay §15); where they differ it proves
                 // nothing, and the wallet is asked
@@ -77,29 +85,117 @@ impl Desk {
                 }
                 let first_look = record.status == RecordStatus::Taken;
                 let news = News::Record(record);
-                let request = RecordRequest {
-                    refund_id: refund.refund_id,
-                    look_again_at: self.look_again(wallet, &news, u32::from(!first_look)),
-                    news,
-                    by: Actor::Wallet,
-                    fence: None,
-                    pace: self.pace(&wallet.capabilities()),
-                    answers: None,
-                };
+                let look_again_at = self.look_again(wallet, &news, u32::from(!first_look));
+                let request = self.news_of(wallet, refund.refund_id, news, look_again_at);
                 self.ledger.record(request, self.now()).await?;
                 self.ring_deliverer();
                 self.follow.notify_one(); // the order's turn may have come
                 Ok(())
             }
-            Notification::Hint { request_no, .. } => {
+            Notification::Hint { order_no, request_no, total, refunded, .. } => {
+                if let Some(refunded) = refunded {
+                    let facts = Facts { order_no, transaction_id: None, total };
+                    self.note_total(merchant, wallet, facts, refunded).await?;
+                }
                 let Some(request_no) = request_no else { return Ok(()) };
                 match self.ledger.refund_by_request_no(merchant, wallet.kind(), &request_no).await? {
                     Some((refund, _)) => self.look_soon(&refund).await,
                     None => Ok(()),
                 }
             }
+            // the payer has the money in the wallet's balance; nothing is sent for it (contract §4 rule 6)
+            Notification::Bounced { order_no, request_no, .. } => {
+                match self.ledger.refund_by_request_no(merchant, wallet.kind(), &request_no).await? {
+                    Some((refund, _)) if refund.order_no == order_no => {
+                        let look_again_at = self.now();
+                        let request = self.news_of(wallet, refund.refund_id, News::Bounced, look_again_at);
+                        self.ledger.record(request, self.now()).await?;
+                        self.ring_deliverer();
+                        Ok(())
+                    }
+                    _ => Ok(()),
+                }
+            }
             Notification::Other { .. } => Ok(()),
         }
+    }
+
+    /// What a wallet said by itself, to be written down: true whoever says it, so under no claim.
+    fn news_of(
+        &self,
+        wallet: &Arc<dyn Wallet>,
+        refund_id: RefundId,
+        news: News,
+        look_again_at: Timestamp,
+    ) -> RecordRequest {
+        RecordRequest {
+            refund_id,
+            look_again_at,
+            news,
+            by: Actor::Wallet,
+            fence: None,
+            pace: self.pace(&wallet.capabilities()),
+            patience: self.patience(wallet, None),
+            answers: None,
+        }
+    }
+
+    /// Proof of a refund that nobody asked for here: kept as made elsewhere where the order is ours (contract §4 rule 9).
+    async fn take_external(
+        &self,
+        merchant: &MerchantId,
+        wallet: &Arc<dyn Wallet>,
+        facts: Facts,
+        record: RefundRecord,
+    ) -> Result<(), ServiceError> {
+        let Some(order) = self.named_order(merchant, wallet, &facts).await? else { return Ok(()) };
+        let look_again_at = self.look_again(wallet, &News::Record(record.clone()), 0);
+        let pace = self.pace(&wallet.capabilities());
+        let kept = self.ledger.keep_external(order.id, record, pace, look_again_at, self.now()).await?;
+        self.told_of(wallet, kept);
+        Ok(())
+    }
+
+    /// The wallet names what all refunds of an order come to: what is above ours was made elsewhere.
+    async fn note_total(
+        &self,
+        merchant: &MerchantId,
+        wallet: &Arc<dyn Wallet>,
+        facts: Facts,
+        refunded: Money,
+    ) -> Result<(), ServiceError> {
+        let Some(order) = self.named_order(merchant, wallet, &facts).await? else { return Ok(()) };
+        let pace = self.pace(&wallet.capabilities());
+        let kept = self.ledger.note_total(order.id, refunded, pace, self.now()).await?;
+        self.told_of(wallet, kept);
+        Ok(())
+    }
+
+    fn told_of(&self, wallet: &Arc<dyn Wallet>, kept: Option<Refund>) {
+        if let Some(refund) = kept {
+            metrics::counter!("scanback_external_refunds_total", "wallet" => wallet.kind().as_str()).increment(1);
+            tracing::warn!(wallet = %wallet.kind(), refund.id = %refund.refund_id, "a refund was made elsewhere; it lowers what is left of its order");
+            self.ring_deliverer();
+        }
+    }
+
+    /// The order that news is about, where it is ours and the news doesn't contradict it.
+    async fn named_order(
+        &self,
+        merchant: &MerchantId,
+        wallet: &Arc<dyn Wallet>,
+        facts: &Facts,
+    ) -> Result<Option<Order>, ServiceError> {
+        let Some(order) = self.ledger.order_by_no(merchant, wallet.kind(), &facts.order_no).await? else {
+            tracing::info!(wallet = %wallet.kind(), "genuine news of a trade that is not ours");
+            return Ok(None);
+        };
+        let agrees = facts.total.is_none_or(|total| total == order.amount)
+            && same(facts.transaction_id.as_ref(), order.transaction_id.as_ref());
+        if !agrees {
+            tracing::warn!(wallet = %wallet.kind(), "genuine news contradicts what the ledger holds of its order; nothing is made of it");
+        }
+        Ok(agrees.then_some(order))
     }
 
     /// Makes the follower ask about a refund now.
@@ -110,6 +206,13 @@ impl Desk {
         }
         Ok(())
     }
+}
+
+/// What news says of its order.
+struct Facts {
+    order_no: OrderNo,
+    transaction_id: Option<TransactionId>,
+    total: Option<Money>,
 }
 
 /// Two numbers don't contradict each other.

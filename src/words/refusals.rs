@@ -100,6 +100,14 @@ fn texts(refusal: &Refusal) -> Texts {
             ),
             ("请让顾客打开付款时使用的钱包。", "Ask the customer to open the wallet that paid."),
         ),
+        R::PayerMismatch => (
+            ("不是付款人", "Not the payer"),
+            both(
+                "出示付款码的人不是这笔订单的付款人。",
+                "The payment code belongs to another person than the one who paid the order.",
+            ),
+            ("请付款人本人出示付款码。", "Ask the person who paid to show the payment code."),
+        ),
         R::ScanOrderMismatch => (
             ("订单不符", "Another order's code"),
             both("扫描的码属于另一笔订单。", "The scanned code names another order than the request."),
@@ -120,7 +128,7 @@ fn texts(refusal: &Refusal) -> Texts {
             both("这次扫码已用于另一笔退款。", "This scan was used for another refund."),
             SCAN_AGAIN,
         ),
-        R::OrderRequired => (
+        R::OrderRequired { .. } => (
             ("需要订单号", "Which order?"),
             both("付款码不能指明订单。", "A payment code names no order."),
             ("请输入订单号，或扫描账单条码。", "Enter the order number, or scan the bill's code."),

@@ -1,6 +1,8 @@
 //! The work that goes on by itself: claim, act, record. Each loop wakes when its bell rings, when a place becomes free or
 //! when the next piece is due.
 
+mod keeping;
+
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
@@ -11,7 +13,11 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{ledger::LedgerError, service::Desk};
+use self::keeping::Keeping;
+use crate::{
+    ledger::{LedgerClock, LedgerError},
+    service::Desk,
+};
 
 /// Pieces that one loop works on at once.
 const AT_ONCE: u32 = 32;
@@ -27,12 +33,13 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Starts the follower and the deliverer.
+    /// Starts the follower, the deliverer, and what keeps this process in step with others on the ledger.
     #[must_use]
-    pub fn start(desk: &Arc<Desk>) -> Self {
+    pub fn start(desk: &Arc<Desk>, clock: Arc<LedgerClock>) -> Self {
         let (stop, loops) = (CancellationToken::new(), TaskTracker::new());
         loops.spawn(Following(Arc::clone(desk)).run(stop.clone()));
         loops.spawn(Delivering(Arc::clone(desk)).run(stop.clone()));
+        loops.spawn(Keeping::new(Arc::clone(desk), clock).run(stop.clone()));
         loops.close();
         Self { stop, loops }
     }

@@ -60,7 +60,8 @@ fn adds_up(order: &Value, refunds: &[Value]) {
         let those = refunds.iter().filter(|refund| states.contains(&refund["state"].as_str().unwrap()));
         those.map(|refund| fen_of(refund, "amount")).sum()
     };
-    assert_eq!(refunded, sum(&["succeeded"]), "refunded is what succeeded: {order:#} {refunds:#?}");
+    let overpaid = order["overpaid"]["value"].as_i64().unwrap_or(0);
+    assert_eq!(refunded + overpaid, sum(&["succeeded"]), "refunded is what succeeded: {order:#} {refunds:#?}");
     let held = sum(&["awaiting_approval", "submitting", "processing", "abnormal"]);
     assert_eq!(reserved, held, "reserved is what is open: {order:#} {refunds:#?}");
 }
@@ -68,14 +69,24 @@ fn adds_up(order: &Value, refunds: &[Value]) {
 /// Each refund of ours against the wallet's record of its number, and none of theirs that isn't ours.
 fn agrees(ours: &[Value], books: &Value) {
     let mut theirs: BTreeMap<String, &Value> = BTreeMap::new();
+    let by_hand = |refund: &Value| text(refund, "out_refund_no").starts_with("console");
+    let sum = |refunds: Vec<&Value>, amount: fn(&Value) -> i64| -> i64 { refunds.into_iter().map(amount).sum() };
+    // made by hand at the wallet: where one of these was found, all were
+    let found: Vec<&Value> = ours.iter().filter(|refund| refund["origin"] == "external").collect();
+    if !found.is_empty() {
+        let theirs = books["refunds"].as_array().unwrap().iter().filter(|refund| by_hand(refund)).collect();
+        let (here, there) =
+            (sum(found, |refund| fen_of(refund, "amount")), sum(theirs, |r| r["amount_fen"].as_i64().unwrap()));
+        assert_eq!(here, there, "what was found elsewhere is what was made there: {ours:#?} {books:#}");
+    }
     for refund in books["refunds"].as_array().unwrap() {
-        if text(refund, "out_refund_no").starts_with("console") {
-            continue; // made at the wallet's own console before we heard of the order
+        if by_hand(refund) {
+            continue;
         }
         assert!(refund["times_paid"].as_i64().unwrap() <= 1, "paid more than once: {refund:#}");
         theirs.insert(text(refund, "out_refund_no"), refund);
     }
-    for refund in ours {
+    for refund in ours.iter().filter(|refund| refund["origin"] == "desk") {
         let record = theirs.remove(&text(refund, "wallet_request_no"));
         let status = record.map_or("none", |record| record["status"].as_str().unwrap());
         let state = refund["state"].as_str().unwrap();

@@ -3,6 +3,7 @@
 
 mod books;
 mod caller;
+mod hand;
 mod line;
 mod opening;
 pub(crate) mod pen;
@@ -121,6 +122,11 @@ impl Shop {
     /// Asks the service to stop, and waits for nothing.
     pub(crate) fn ask_to_stop(&self) {
         self.service.as_ref().unwrap().ask_to_stop();
+    }
+
+    /// Asks the service to read the keys of its wallets again.
+    pub(crate) fn reload(&self) {
+        self.service.as_ref().unwrap().reload();
     }
 
     /// Waits until the service that was asked to stop has stopped.

@@ -54,9 +54,20 @@ fn sign(key_file: &Path, message: &[u8]) -> String {
 
 /// WeChat Pay's news of a refund (wechat-pay §15), signed at `at`. `refund` has the fields of our refund.
 pub(crate) fn wechat_news(sandbox: &Sandbox, refund: &Value, status: &str, at: Timestamp) -> Notification {
+    wechat_news_with(sandbox, refund, status, at, |_| ())
+}
+
+/// The same; `change` may change what is sealed in it.
+pub(crate) fn wechat_news_with(
+    sandbox: &Sandbox,
+    refund: &Value,
+    status: &str,
+    at: Timestamp,
+    change: impl FnOnce(&mut Value),
+) -> Notification {
     let params = sandbox.params(WECHAT);
     let amount = &refund["amount"]["value"];
-    let plain = json!({
+    let mut plain = json!({
         "mchid": params["mchid"],
         "out_trade_no": refund["order_no"],
         "transaction_id": "4200000000202611220000000001",
@@ -67,6 +78,7 @@ pub(crate) fn wechat_news(sandbox: &Sandbox, refund: &Value, status: &str, at: T
         "user_received_account": "支付用户零钱",
         "amount": { "total": amount, "refund": amount, "payer_total": amount, "payer_refund": amount },
     });
+    change(&mut plain);
     let key = UnboundKey::new(&AES_256_GCM, params["apiv3_key"].as_str().unwrap().as_bytes()).unwrap();
     let nonce = "0123456789ab";
     let mut sealed = plain.to_string().into_bytes();
@@ -126,6 +138,33 @@ pub(crate) fn alipay_news(
         ("version", "1.0".to_owned()),
     ];
     change(&mut fields);
+    signed_form(sandbox, fields)
+}
+
+/// Alipay's message that a bank sent a refund back (alipay §15): a signed form to the application gateway.
+pub(crate) fn alipay_bounce(sandbox: &Sandbox, refund: &Value) -> Notification {
+    let params = sandbox.params(ALIPAY);
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let biz = json!({
+        "trade_no": "2026112222001400000000000001", "out_trade_no": refund["order_no"],
+        "out_request_no": refund["wallet_request_no"], "dback_status": "F", "dback_amount": "7.00",
+    });
+    signed_form(
+        sandbox,
+        vec![
+            ("app_id", text(&params["app_id"])),
+            ("biz_content", biz.to_string()),
+            ("charset", "utf-8".to_owned()),
+            ("msg_method", "alipay.trade.refund.depositback.completed".to_owned()),
+            ("notify_id", Uuid::now_v7().simple().to_string()),
+            ("utc_timestamp", Timestamp::now().as_millisecond().to_string()),
+            ("version", "1.1".to_owned()),
+        ],
+    )
+}
+
+/// The fields as Alipay signs and sends them.
+fn signed_form(sandbox: &Sandbox, mut fields: Vec<(&str, String)>) -> Notification {
     fields.sort_unstable();
     let signed: Vec<String> = fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let signature = sign(&sandbox.dir.join("alipay/alipay_private_key.pem"), signed.join("&").as_bytes());

@@ -98,6 +98,11 @@ impl Program {
         self.signal("-TERM");
     }
 
+    /// Asks it to read its settings again.
+    pub(crate) fn reload(&self) {
+        self.signal("-HUP");
+    }
+
     /// Holds it where it is; it keeps its sockets and says nothing.
     pub(crate) fn pause(&self) {
         self.signal("-STOP");

@@ -36,6 +36,17 @@ pub(crate) fn open<'a>(verifying: &Verifying, method: &str, body: &'a [u8]) -> R
     Ok(answer.node)
 }
 
+/// The number of the certificate that an answer names, where it is none that we hold: one that Alipay renewed.
+pub(crate) fn other_certificate(verifying: &Verifying, method: &str, body: &[u8]) -> Option<String> {
+    let named = Answer::read(method, body).ok()?.alipay_cert_sn?;
+    verifying.key_for(Some(&named)).is_none().then_some(named)
+}
+
+/// The node of an answer that nothing has proven yet: for a certificate, which proves itself by who signed it.
+pub(crate) fn unproven<'a>(method: &str, body: &'a [u8]) -> Result<&'a str, Doubt> {
+    Ok(Answer::read(method, body)?.node)
+}
+
 fn bad_signature(detail: String) -> Doubt {
     Doubt::new(DoubtKind::BadSignature, detail)
 }

@@ -1,6 +1,9 @@
 //! Certificate mode (公钥证书模式): three files that must fit each other (alipay §4).
 
-use std::fmt;
+use std::{
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use aws_lc_rs::rsa::PublicKey;
 use jiff::Timestamp;
@@ -18,9 +21,14 @@ pub struct Certificates {
     app_cert_sn: String,
     alipay_cert_sn: String,
     root_cert_sn: String,
-    alipay_key: AlipayKey,
+    alipay_key: Arc<AlipayKey>,
     chain: Chain,
     first_expiry: Timestamp,
+    /// The root bundle and what stands between it and Alipay's certificate, as DER: what a renewed one must chain to.
+    roots: Vec<Vec<u8>>,
+    between: Vec<Vec<u8>>,
+    /// Certificates that Alipay renewed while we run, by number.
+    renewed: RwLock<Vec<(String, Arc<AlipayKey>)>>,
 }
 
 /// Whether Alipay's certificate was traced to the root bundle.
@@ -59,7 +67,10 @@ impl Certificates {
             app_cert_sn: sn(&app, CertificateFile::App)?,
             alipay_cert_sn: sn(&alipay, CertificateFile::Alipay)?,
             root_cert_sn: cert_sn::root_sn(&roots).ok_or(SettingsError::NoRsaRoot)?,
-            alipay_key,
+            alipay_key: Arc::new(alipay_key),
+            roots: ders(&root_blocks),
+            between: ders(alipay_blocks.get(1..).unwrap_or_default()),
+            renewed: RwLock::default(),
             chain: trace(&alipay, &readable(alipay_blocks.get(1..).unwrap_or_default()), &roots)?,
             first_expiry: expiry(&app, CertificateFile::App)?.min(expiry(&alipay, CertificateFile::Alipay)?),
         })
@@ -95,9 +106,46 @@ impl Certificates {
         self.first_expiry
     }
 
-    pub(crate) const fn alipay_key(&self) -> &AlipayKey {
-        &self.alipay_key
+    /// The key of the certificate with this number; without one, that of the configured certificate.
+    pub(crate) fn key_for(&self, sn: Option<&str>) -> Option<Arc<AlipayKey>> {
+        if sn.is_none_or(|sn| sn == self.alipay_cert_sn) {
+            return Some(Arc::clone(&self.alipay_key));
+        }
+        let renewed = self.renewed.read().unwrap_or_else(PoisonError::into_inner);
+        renewed.iter().find(|(held, _)| Some(held.as_str()) == sn).map(|(_, key)| Arc::clone(key))
     }
+
+    /// Takes a certificate that Alipay renewed, if it has this number, is valid now, and each signature up to our root
+    /// bundle holds. Nothing else speaks for it: it came from whoever answered.
+    pub(crate) fn admit(&self, text: &str, sn: &str, now: Timestamp) -> Result<(), &'static str> {
+        let blocks = blocks(text);
+        let certificate = first(&blocks, CertificateFile::Alipay).map_err(|_| "it is no certificate")?;
+        if cert_sn::sn(&certificate).as_deref() != Some(sn) {
+            return Err("it has another number than the one asked for");
+        }
+        let validity = certificate.validity();
+        if !(validity.not_before.timestamp()..=validity.not_after.timestamp()).contains(&now.as_second()) {
+            return Err("it is not valid now");
+        }
+        let parsed = |der| Some(X509Certificate::from_der(der).ok()?.1);
+        let roots: Vec<_> = self.roots.iter().filter_map(|der: &Vec<u8>| parsed(der.as_slice())).collect();
+        let mut between = readable(blocks.get(1..).unwrap_or_default());
+        between.extend(self.between.iter().filter_map(|der: &Vec<u8>| parsed(der.as_slice())));
+        match trace(&certificate, &between, &roots) {
+            Ok(Chain::Traced) => {}
+            Ok(Chain::IntermediateMissing) | Err(_) => return Err("it does not come from our root bundle"),
+        }
+        let key = public_key(&certificate, CertificateFile::Alipay).ok().and_then(|key| AlipayKey::new(&key));
+        let key = Arc::new(key.ok_or("its key is no RSA key of 2048 bits or more")?);
+        let mut renewed = self.renewed.write().unwrap_or_else(PoisonError::into_inner);
+        renewed.retain(|(held, _)| held != sn);
+        renewed.push((sn.to_owned(), key));
+        Ok(())
+    }
+}
+
+fn ders(blocks: &[Block<'_>]) -> Vec<Vec<u8>> {
+    blocks.iter().filter_map(|block| block.der.as_ref().map(|der| der.to_vec())).collect()
 }
 
 impl fmt::Debug for Certificates {

@@ -1,12 +1,27 @@
 //! The one place that talks to the gateway: sign, send, verify. Never repeats a call and never logs a body.
 
-use std::{error::Error as _, sync::Arc, time::Instant};
+use std::{
+    error::Error as _,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Instant,
+};
 
-use reqwest::{StatusCode, header::CONTENT_TYPE};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use jiff::{SignedDuration, Timestamp};
+use reqwest::{
+    StatusCode, Url,
+    header::{CONTENT_TYPE, DATE},
+};
 use scanback_wallet::{Clock, Doubt, DoubtKind};
+use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
 
 use crate::{
-    answer,
+    answer, bill,
+    keys::Verifying,
     settings::Settings,
     sign::{self, Call},
 };
@@ -14,16 +29,27 @@ use crate::{
 /// Bytes of an answer that are read at most; real ones have about a thousand.
 const ANSWER_LIMIT: usize = 1 << 20;
 
+/// The same for a bill, as sent.
+const DOWNLOAD_LIMIT: usize = 128 << 20;
+/// Stands where no answer has told the gateway's time yet.
+const UNTOLD: i64 = i64::MIN;
+/// Least time between two downloads of certificates.
+const LEAST_PAUSE: SignedDuration = SignedDuration::from_mins(1);
+
 /// The gateway as one application sees it.
 pub(crate) struct Gateway {
     settings: Settings,
     http: reqwest::Client,
     clock: Arc<dyn Clock>,
+    /// Seconds that our clock is ahead of the gateway's.
+    skew_s: AtomicI64,
+    /// When a certificate was last asked for; held while it is.
+    last_download: Mutex<Option<Timestamp>>,
 }
 
 impl Gateway {
     pub(crate) fn new(settings: Settings, http: reqwest::Client, clock: Arc<dyn Clock>) -> Self {
-        Self { settings, http, clock }
+        Self { settings, http, clock, skew_s: AtomicI64::new(UNTOLD), last_download: Mutex::new(None) }
     }
 
     pub(crate) const fn settings(&self) -> &Settings {
@@ -51,9 +77,29 @@ impl Gateway {
     }
 
     async fn exchange(&self, call: &Call) -> Result<String, Doubt> {
+        let body = self.fetch(call).await?;
+        let verifying = &self.settings.verifying;
+        let mut opened = answer::open(verifying, call.method, &body);
+        if matches!(&opened, Err(doubt) if doubt.kind == DoubtKind::BadSignature)
+            && let Some(sn) = answer::other_certificate(verifying, call.method, &body)
+            && self.learn_certificate(&sn).await
+        {
+            opened = answer::open(verifying, call.method, &body);
+        }
+        let node = opened?;
+        if !node.starts_with('"') {
+            return Ok(node.to_owned()); // in the clear: refusals of the gateway are, with content encryption, too
+        }
+        let sealed: Option<String> = serde_json::from_str(node).ok();
+        let text = sealed.zip(self.settings.content_key.as_ref()).and_then(|(sealed, key)| key.open(&sealed));
+        text.ok_or_else(|| Doubt::new(DoubtKind::Unreadable, "the answer is encrypted, and aes_key does not open it"))
+    }
+
+    /// Signs, sends, and reads the whole body; verifies nothing.
+    async fn fetch(&self, call: &Call) -> Result<Vec<u8>, Doubt> {
         let request = sign::request(&self.settings, call, self.clock.now())
             .ok_or_else(|| Doubt::new(DoubtKind::Unreachable, "the request could not be signed"))?;
-        let mut response = self
+        let response = self
             .http
             .post(request.url)
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded;charset=utf-8")
@@ -61,25 +107,102 @@ impl Gateway {
             .send()
             .await
             .map_err(doubt)?;
-        // Alipay answers 200 to errors, too: anything else is not its answer (alipay §1).
-        let status = response.status();
-        if status != StatusCode::OK {
-            let kind = match status {
-                StatusCode::TOO_MANY_REQUESTS => DoubtKind::RateLimited,
-                status if status.is_server_error() => DoubtKind::WalletError,
-                _ => DoubtKind::Unreadable,
-            };
-            return Err(Doubt::new(kind, format!("HTTP {}", status.as_u16())));
+        let date = response.headers().get(DATE).and_then(|date| date.to_str().ok());
+        if let Some(at) = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok()) {
+            let skew_s = self.clock.now().as_second() - at.timestamp().as_second();
+            self.skew_s.store(skew_s, Ordering::Relaxed);
         }
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(doubt)? {
-            if body.len() + chunk.len() > ANSWER_LIMIT {
-                return Err(Doubt::new(DoubtKind::Unreadable, "the answer is too long"));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        answer::open(&self.settings.verifying, call.method, &body).map(str::to_owned)
+        read(response, ANSWER_LIMIT).await
     }
+
+    /// Downloads a bill. Nothing signs it (alipay §16).
+    pub(crate) async fn download(&self, url: Url) -> Result<Vec<u8>, Doubt> {
+        if !bill::is_alipays(&url, &self.settings.gateway_url) {
+            return Err(Doubt::new(DoubtKind::Unreadable, "the bill is not at an address of Alipay"));
+        }
+        read(self.http.get(url).send().await.map_err(doubt)?, DOWNLOAD_LIMIT).await
+    }
+
+    /// How far our clock is ahead of the gateway's, by the `Date` of its last answer: a hint, for nothing signs it.
+    pub(crate) fn clock_skew(&self) -> Option<SignedDuration> {
+        let skew_s = self.skew_s.load(Ordering::Relaxed);
+        (skew_s != UNTOLD).then(|| SignedDuration::from_secs(skew_s))
+    }
+
+    /// Downloads a certificate that Alipay renewed (alipay §4). Whether it can be verified with from now on. Who comes
+    /// meanwhile waits for the same answer; within [`LEAST_PAUSE`] of the last try nothing is asked, for anyone can send a
+    /// notification that names a certificate.
+    pub(crate) async fn learn_certificate(&self, sn: &str) -> bool {
+        let Verifying::Certificates(held) = &self.settings.verifying else { return false };
+        let plain = sn.len() == 32 && sn.bytes().all(|b| b.is_ascii_hexdigit());
+        let mut last = self.last_download.lock().await;
+        if held.key_for(Some(sn)).is_some() {
+            return true;
+        }
+        let now = self.clock.now();
+        if !plain || last.is_some_and(|at: Timestamp| now.duration_since(at).abs() < LEAST_PAUSE) {
+            return false;
+        }
+        *last = Some(now);
+        match self
+            .fetch_certificate(sn)
+            .await
+            .and_then(|text| held.admit(&text, sn, now).map_err(|why| Doubt::new(DoubtKind::BadSignature, why)))
+        {
+            Ok(()) => {
+                tracing::warn!(
+                    wallet.app_id = self.settings.app_id,
+                    certificate.sn = sn,
+                    "Alipay renewed its certificate; it was downloaded and comes from our root. Download it from the \
+                     console and configure it before the next start"
+                );
+                true
+            }
+            Err(doubt) => {
+                tracing::warn!(certificate.sn = sn, %doubt, "a certificate of Alipay that we don't hold was not taken");
+                false
+            }
+        }
+    }
+
+    async fn fetch_certificate(&self, sn: &str) -> Result<String, Doubt> {
+        #[derive(Serialize)]
+        struct Biz<'a> {
+            alipay_cert_sn: &'a str,
+        }
+        #[derive(Deserialize)]
+        struct Answer {
+            alipay_cert_content: String,
+        }
+        let call = Call::new("alipay.open.app.alipaycert.download", &Biz { alipay_cert_sn: sn });
+        let body = self.fetch(&call).await?;
+        let unreadable = || Doubt::new(DoubtKind::Unreadable, "the answer brings no certificate");
+        let node = answer::unproven(call.method, &body)?;
+        let Answer { alipay_cert_content } = serde_json::from_str(node).map_err(|_| unreadable())?;
+        let bytes = STANDARD.decode(alipay_cert_content).map_err(|_| unreadable())?;
+        String::from_utf8(bytes).map_err(|_| unreadable())
+    }
+}
+
+/// The body of a 200, `limit` bytes at most. Alipay answers 200 to errors, too: anything else is not its answer (alipay §1).
+async fn read(mut response: reqwest::Response, limit: usize) -> Result<Vec<u8>, Doubt> {
+    let status = response.status();
+    if status != StatusCode::OK {
+        let kind = match status {
+            StatusCode::TOO_MANY_REQUESTS => DoubtKind::RateLimited,
+            status if status.is_server_error() => DoubtKind::WalletError,
+            _ => DoubtKind::Unreadable,
+        };
+        return Err(Doubt::new(kind, format!("HTTP {}", status.as_u16())));
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(doubt)? {
+        if body.len() + chunk.len() > limit {
+            return Err(Doubt::new(DoubtKind::Unreadable, "the answer is too long"));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
 }
 
 /// What a failed exchange is called. The URL is left out of the text: it carries a signature.

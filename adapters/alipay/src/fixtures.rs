@@ -6,11 +6,23 @@ use scanback_wallet::{Money, OrderNo, OrderRef, RefundCall, WalletRequestNo};
 use secrecy::SecretString;
 use serde_json::Value;
 
-use crate::{AppKey, Settings, SettingsText, VerifyingText};
+use crate::{AppKey, ContentKey, Settings, SettingsText, VerifyingText};
 
 pub(crate) fn text(file: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/wire/alipay").join(file);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+pub(crate) fn bytes(file: &str) -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/wire/alipay").join(file);
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Public key mode with content encryption, under the key of the vectors.
+pub(crate) fn encrypting_settings() -> Settings {
+    let mut settings = settings();
+    settings.content_key = ContentKey::read(vectors()["params"]["aes_key"].as_str().unwrap());
+    settings
 }
 
 pub(crate) fn vectors() -> Value {
@@ -59,6 +71,8 @@ fn read(gateway_url: &str, verifying: VerifyingText<'_>) -> Settings {
         seller_id: Some("2088000000000001"),
         app_private_key: &SecretString::from(text("app_private_key.b64")),
         verifying,
+        aes_key: None,
+        payer_lookup: None,
         refund_window_days: None,
     })
     .unwrap()
@@ -73,6 +87,7 @@ pub(crate) fn refund_call() -> RefundCall {
         total: Money::fen(5000).unwrap(),
         reason: "商品已售完".to_owned(),
         notify_url: None,
+        goods: Vec::new(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Our private key, which signs requests, and Alipay's public one, which its answers are verified with (alipay §2–§4).
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use aws_lc_rs::{
     rand::SystemRandom,
@@ -108,7 +108,7 @@ fn read_public(text: &str) -> Result<PublicKey, SettingsError> {
 #[derive(Debug)]
 pub enum Verifying {
     /// Public key mode (公钥模式).
-    PublicKey(AlipayKey),
+    PublicKey(Arc<AlipayKey>),
     /// Certificate mode (公钥证书模式).
     Certificates(Box<Certificates>),
 }
@@ -117,13 +117,12 @@ impl Verifying {
     /// The key for a message that names this `alipay_cert_sn`, or names none; `None` where it was signed with a
     /// certificate that we don't hold.
     ///
-    /// This is the only place that chooses a key: a certificate that Alipay renewed, once it is downloaded
-    /// (`alipay.open.app.alipaycert.download`) and found to chain to our root, is looked up here.
-    pub(crate) fn key_for(&self, alipay_cert_sn: Option<&str>) -> Option<&AlipayKey> {
+    /// This is the only place that chooses a key. A certificate that Alipay renewed is looked up here once it is
+    /// downloaded and found to chain to our root ([`Certificates::admit`]).
+    pub(crate) fn key_for(&self, alipay_cert_sn: Option<&str>) -> Option<Arc<AlipayKey>> {
         match (self, alipay_cert_sn) {
-            (Self::PublicKey(key), _) => Some(key),
-            (Self::Certificates(held), None) => Some(held.alipay_key()),
-            (Self::Certificates(held), Some(sn)) => (sn == held.alipay_cert_sn()).then(|| held.alipay_key()),
+            (Self::PublicKey(key), _) => Some(Arc::clone(key)),
+            (Self::Certificates(held), sn) => held.key_for(sn),
         }
     }
 }

@@ -6,29 +6,37 @@
 mod answer;
 mod armour;
 mod beijing;
+mod bill;
 mod cert_sn;
 mod certificates;
 mod client;
+mod crypt;
 mod errors;
 #[cfg(test)]
 mod fixtures;
 mod keys;
 mod notify;
+mod payer;
 mod query;
 mod refund;
 mod settings;
 mod sign;
+mod void;
 
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use jiff::SignedDuration;
 use scanback_wallet::{
-    Acknowledgement, Asked, Capabilities, Clock, Currency, NotGenuine, Notification, OrderNumber, Outcome, Proof,
-    RefundCall, Rejection, Wallet, WalletError, WalletKind, WalletOrder,
+    AbnormalCall, Acknowledgement, Asked, Bill, BillDay, BillKind, Capabilities, Clock, Currency, NotGenuine,
+    Notification, OrderNumber, OrderRef, Outcome, PayerOf, PaymentCode, PaymentResult, Proof, RefundCall, Rejection,
+    VoidCall, VoidRules, Wallet, WalletError, WalletKind, WalletOrder,
 };
 
 pub use certificates::{Certificates, Chain};
+pub use crypt::ContentKey;
 pub use keys::{AlipayKey, AppKey, Verifying};
+pub use payer::PayerLookup;
 pub use settings::{CertificateFile, DEFAULT_REFUND_WINDOW_DAYS, Settings, SettingsError, SettingsText, VerifyingText};
 
 /// Days before a certificate's end in which each start says so.
@@ -81,6 +89,17 @@ impl Wallet for Alipay {
             ask_after: Duration::from_secs(10),
             settles_within: Duration::from_secs(10),
             refund_window_days: self.gateway.settings().refund_window_days,
+            void: Some(VoidRules {
+                trade_type: None,
+                not_before: Duration::ZERO,
+                // a paid order's void is a refund, and has a refund's window (contract §4 rule 12)
+                window: Duration::from_secs(24 * 3600) * self.gateway.settings().refund_window_days,
+                by_order: false,
+            }),
+            pays_to_account: false,
+            names_payer: self.gateway.settings().payer_lookup.is_some(),
+            trade_bill: true,
+            fund_bill: false,
         }
     }
 
@@ -106,6 +125,65 @@ impl Wallet for Alipay {
         }
     }
 
+    async fn void(&self, call: &VoidCall) -> Outcome {
+        match call.payment {
+            PaymentResult::Paid => self.refund(&call.as_refund()).await,
+            PaymentResult::Unknown => match self.gateway.ask(&void::cancel_request(&call.order)).await {
+                Ok(node) => void::read_cancel(call, &node),
+                Err(doubt) => Outcome::Unknown(doubt),
+            },
+        }
+    }
+
+    async fn query_void(&self, call: &VoidCall) -> Asked {
+        match call.payment {
+            PaymentResult::Paid => self.query_refund(&call.as_refund()).await,
+            PaymentResult::Unknown => {
+                void::judge(call, self.query_order(&OrderNumber::OrderNo(call.order.order_no.clone())).await)
+            }
+        }
+    }
+
+    /// Alipay has no such call: what a bank sends back falls to the payer's balance (alipay §15).
+    async fn pay_to_account(&self, _call: &AbnormalCall) -> Outcome {
+        Outcome::Rejected(Rejection {
+            code: "NOT_SUPPORTED".to_owned(),
+            detail: "not sent: Alipay pays what a bank sends back to the payer's balance by itself".to_owned(),
+            proof: Proof::Answer,
+        })
+    }
+
+    async fn close(&self, order: &OrderRef) -> Result<(), WalletError> {
+        let node = self.gateway.ask(&void::close_request(order)).await?;
+        void::read_close(order, &node)
+    }
+
+    async fn payer_of(&self, code: &PaymentCode) -> Result<PayerOf, WalletError> {
+        let none =
+            WalletError::NotSupported("alipay.payer_lookup names no API: Alipay grants one merchant by merchant");
+        let lookup = self.gateway.settings().payer_lookup.ok_or(none)?;
+        if code.wallet() != WalletKind::Alipay {
+            return Ok(PayerOf::NoCode); // another wallet's secret is not ours to send here
+        }
+        let number = uuid::Uuid::now_v7().simple().to_string();
+        let node = self.gateway.ask(&payer::request(self.gateway.settings(), lookup, code, &number)).await?;
+        payer::read(&node)
+    }
+
+    async fn bill(&self, kind: BillKind, day: BillDay) -> Result<Bill, WalletError> {
+        if kind == BillKind::Funds {
+            return Err(WalletError::NotSupported("no source describes the file of Alipay's account flow"));
+        }
+        let Some(url) = bill::read_place(&self.gateway.ask(&bill::request(day)).await?)? else {
+            return Ok(bill::empty(day));
+        };
+        Ok(bill::read(day, &self.gateway.download(url).await?)?)
+    }
+
+    fn clock_skew(&self) -> Option<SignedDuration> {
+        self.gateway.clock_skew()
+    }
+
     async fn query_order(&self, number: &OrderNumber) -> Result<Option<WalletOrder>, WalletError> {
         let node = self.gateway.ask(&query::order_request(number)).await?;
         query::read_order(number, &node)
@@ -113,7 +191,15 @@ impl Wallet for Alipay {
 
     /// Takes nothing from the headers: all that Alipay says stands in the form.
     async fn open_notification(&self, _headers: &[(String, String)], body: &[u8]) -> Result<Notification, NotGenuine> {
-        notify::open(self.gateway.settings(), body)
+        let settings = self.gateway.settings();
+        let opened = notify::open(settings, body);
+        if opened == Err(NotGenuine::BadSignature)
+            && let Some(sn) = notify::other_certificate(settings, body)
+            && self.gateway.learn_certificate(&sn).await
+        {
+            return notify::open(settings, body);
+        }
+        opened
     }
 
     fn acknowledge(&self, received: bool) -> Acknowledgement {

@@ -1,7 +1,7 @@
 //! Asynchronous notifications (异步通知) and the deposit-back message: signed forms (alipay §14, §15).
 
 use percent_encoding::percent_decode;
-use scanback_wallet::{EventId, NotGenuine, Notification, OrderNo, WalletRequestNo};
+use scanback_wallet::{EventId, Money, NotGenuine, Notification, OrderNo, WalletRequestNo};
 use serde::Deserialize;
 
 use crate::settings::Settings;
@@ -28,14 +28,23 @@ pub(crate) fn open(settings: &Settings, body: &[u8]) -> Result<Notification, Not
     let event_id = form.text("notify_id").and_then(|id| EventId::parse(id).ok());
     let event_id = event_id.ok_or_else(|| unreadable("no notify_id"))?;
     if form.text("msg_method") == Some(DEPOSIT_BACK) {
-        let biz: DepositBack = form
-            .text("biz_content")
-            .and_then(|json| serde_json::from_str(json).ok())
-            .ok_or_else(|| unreadable("no biz_content"))?;
-        return hint(event_id, Some(&biz.out_trade_no), biz.out_request_no.as_deref());
+        let biz = form.biz_content(settings).and_then(|json| serde_json::from_str(&json).ok());
+        let DepositBack { out_trade_no, out_request_no, dback_status } =
+            biz.ok_or_else(|| unreadable("no biz_content"))?;
+        let number = out_request_no.as_deref().and_then(|text| WalletRequestNo::parse(text).ok());
+        return match (number, dback_status.as_deref()) {
+            // the bank sent it back: it lies in the payer's Alipay balance now, and nothing is paid again for it
+            (Some(request_no), Some("F")) => {
+                let order_no = OrderNo::parse(&out_trade_no).map_err(|_| unreadable("no out_trade_no"))?;
+                Ok(Notification::Bounced { event_id, order_no, request_no })
+            }
+            _ => hint(event_id, Some(&out_trade_no), out_request_no.as_deref(), (None, None)),
+        };
     }
     if form.text("refund_fee").is_some() || form.text("gmt_refund").is_some() {
-        return hint(event_id, form.text("out_trade_no"), form.text("out_biz_no"));
+        let yuan = |name| form.text(name).and_then(|yuan| Money::parse_yuan(yuan).ok());
+        let sums = (yuan("total_amount"), yuan("refund_fee"));
+        return hint(event_id, form.text("out_trade_no"), form.text("out_biz_no"), sums);
     }
     Ok(Notification::Other { event_id })
 }
@@ -44,15 +53,32 @@ pub(crate) fn open(settings: &Settings, body: &[u8]) -> Result<Notification, Not
 struct DepositBack {
     out_trade_no: String,
     out_request_no: Option<String>,
+    /// `S`: at the bank. `F`: sent back.
+    dback_status: Option<String>,
 }
 
-/// A number of the refund that has no form that ours could have is left out: the order is asked anyway.
-fn hint(event_id: EventId, order_no: Option<&str>, request_no: Option<&str>) -> Result<Notification, NotGenuine> {
+/// The number of the certificate that a form names, where it is none that we hold.
+pub(crate) fn other_certificate(settings: &Settings, body: &[u8]) -> Option<String> {
+    let form = Form::read(body).ok()?;
+    let named = form.text("alipay_cert_sn")?;
+    settings.verifying.key_for(Some(named)).is_none().then(|| named.to_owned())
+}
+
+/// A number of the refund that has no form that ours could have is left out: the order is asked anyway. `sums` are what was
+/// paid and what the trade has refunded so far.
+fn hint(
+    event_id: EventId,
+    order_no: Option<&str>,
+    request_no: Option<&str>,
+    sums: (Option<Money>, Option<Money>),
+) -> Result<Notification, NotGenuine> {
     let order_no = order_no.and_then(|text| OrderNo::parse(text).ok()).ok_or_else(|| unreadable("no out_trade_no"))?;
     Ok(Notification::Hint {
         event_id,
         order_no,
         request_no: request_no.and_then(|text| WalletRequestNo::parse(text).ok()),
+        total: sums.0,
+        refunded: sums.1,
     })
 }
 
@@ -92,6 +118,16 @@ impl Form {
     fn text(&self, name: &str) -> Option<&str> {
         let at = self.0.binary_search_by(|(field, _)| field.as_slice().cmp(name.as_bytes())).ok()?;
         std::str::from_utf8(&self.0[at].1).ok().filter(|text| !text.is_empty())
+    }
+
+    /// What a message says, opened where it came encrypted (alipay §5, §15).
+    fn biz_content(&self, settings: &Settings) -> Option<String> {
+        let text = self.text("biz_content")?;
+        match self.text("encrypt_type") {
+            Some("AES") => settings.content_key.as_ref()?.open(text),
+            Some(_) => None,
+            None => Some(text.to_owned()),
+        }
     }
 
     /// Families of messages differ in what they sign: most leave `sign_type` out, some keep it, and `alipay_cert_sn` is
@@ -150,11 +186,46 @@ mod tests {
         body.join("&").into_bytes()
     }
 
-    fn hint_of(event_id: &str, request_no: &str) -> Notification {
+    fn hint_of(event_id: &str, request_no: &str, sums: Option<(&str, &str)>) -> Notification {
+        let yuan = |yuan: &str| Money::parse_yuan(yuan).unwrap();
         Notification::Hint {
             event_id: EventId::parse(event_id).unwrap(),
             order_no: OrderNo::parse("T20250101000001").unwrap(),
             request_no: Some(WalletRequestNo::parse(request_no).unwrap()),
+            total: sums.map(|sums| yuan(sums.0)),
+            refunded: sums.map(|sums| yuan(sums.1)),
+        }
+    }
+
+    fn bounced(event_id: &str, request_no: &str) -> Notification {
+        Notification::Bounced {
+            event_id: EventId::parse(event_id).unwrap(),
+            order_no: OrderNo::parse("T20250101000001").unwrap(),
+            request_no: WalletRequestNo::parse(request_no).unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_bank_that_sends_money_back_is_told_apart_from_one_that_took_it_in_the_clear_and_sealed() {
+        let message = |status: &str| {
+            format!(r#"{{"out_trade_no":"T20250101000001","out_request_no":"R-1","dback_status":"{status}"}}"#)
+        };
+        let settings = fixtures::encrypting_settings();
+        let key = settings.content_key.as_ref().unwrap();
+        for (status, expected) in [("F", bounced("n-1", "R-1")), ("S", hint_of("n-1", "R-1", None))] {
+            let fields = |extra: &[(&'static str, Vec<u8>)]| {
+                let mut all: Vec<(&str, Vec<u8>)> = NEWS.iter().map(|(name, value)| (*name, value.to_vec())).collect();
+                all.push(("msg_method", DEPOSIT_BACK.as_bytes().to_vec()));
+                all.extend_from_slice(extra);
+                let all: Vec<(&str, &[u8])> = all.iter().map(|(name, value)| (*name, value.as_slice())).collect();
+                signed(&all)
+            };
+            let plain = fields(&[("biz_content", message(status).into_bytes())]);
+            assert_eq!(open(&settings, &plain), Ok(expected.clone()));
+            let sealed = key.seal(&message(status)).unwrap().into_bytes();
+            let sealed = fields(&[("biz_content", sealed), ("encrypt_type", b"AES".to_vec())]);
+            assert_eq!(open(&settings, &sealed), Ok(expected));
+            assert_eq!(open(&fixtures::settings(), &sealed), Err(unreadable("no biz_content")));
         }
     }
 
@@ -162,9 +233,15 @@ mod tests {
     fn the_notifications_of_the_vectors_become_hints_and_the_altered_one_is_refused() {
         for settings in [fixtures::settings(), fixtures::certificate_settings()] {
             for (name, expected) in [
-                ("partial_refund", Ok(hint_of("2025010100222105321000000000000001", "R20250101000001_1"))),
-                ("full_refund_closes_trade", Ok(hint_of("2025010100222110001000000000000002", "R20250101000001_2"))),
-                ("deposit_back_failed_message", Ok(hint_of("2025010100262105321000000000000003", "R20250101000001_1"))),
+                (
+                    "partial_refund",
+                    Ok(hint_of("2025010100222105321000000000000001", "R20250101000001_1", Some(("50.00", "20.00")))),
+                ),
+                (
+                    "full_refund_closes_trade",
+                    Ok(hint_of("2025010100222110001000000000000002", "R20250101000001_2", Some(("50.00", "50.00")))),
+                ),
+                ("deposit_back_failed_message", Ok(bounced("2025010100262105321000000000000003", "R20250101000001_1"))),
                 ("tampered_amount", Err(NotGenuine::BadSignature)),
             ] {
                 assert_eq!(open(&settings, &form_body(name)), expected, "{name}");
@@ -186,7 +263,7 @@ mod tests {
             let body = params.iter().map(field).collect::<Vec<_>>().join("&");
             let mut settings = fixtures::settings();
             settings.verifying =
-                Verifying::PublicKey(AlipayKey::read(&fixtures::text(file), &fixtures::app_key()).unwrap());
+                Verifying::PublicKey(AlipayKey::read(&fixtures::text(file), &fixtures::app_key()).unwrap().into());
             settings.seller_id = None;
             assert_eq!(open(&settings, body.as_bytes()), Err(NotGenuine::OtherAccount));
             settings.app_id = app_id.to_owned();
@@ -224,15 +301,17 @@ mod tests {
         let settings = fixtures::settings();
         let event_id = EventId::parse("n-1").unwrap();
         let order_no = OrderNo::parse("T20250101000001").unwrap();
-        let hint = |request_no: Option<&str>| {
+        let hint = |request_no: Option<&str>, refunded: Option<&str>| {
             let request_no = request_no.map(|text| WalletRequestNo::parse(text).unwrap());
-            Ok(Notification::Hint { event_id: event_id.clone(), order_no: order_no.clone(), request_no })
+            let refunded = refunded.map(|yuan| Money::parse_yuan(yuan).unwrap());
+            let (event_id, order_no) = (event_id.clone(), order_no.clone());
+            Ok(Notification::Hint { event_id, order_no, request_no, total: None, refunded })
         };
         for (changes, expected) in [
             (&[][..], Ok(Notification::Other { event_id: event_id.clone() })),
-            (&[("refund_fee", &b"1.00"[..]), ("out_biz_no", b"R-1")], hint(Some("R-1"))),
-            (&[("gmt_refund", b"2025-01-01 10:53:21.123")], hint(None)),
-            (&[("refund_fee", b"1.00"), ("out_biz_no", "外".as_bytes())], hint(None)),
+            (&[("refund_fee", &b"1.00"[..]), ("out_biz_no", b"R-1")], hint(Some("R-1"), Some("1.00"))),
+            (&[("gmt_refund", b"2025-01-01 10:53:21.123")], hint(None, None)),
+            (&[("refund_fee", b"1.00"), ("out_biz_no", "外".as_bytes())], hint(None, Some("1.00"))),
             (&[("app_id", b"2021000000000002")], Err(NotGenuine::OtherAccount)),
             (&[("seller_id", b"2088000000000002")], Err(NotGenuine::OtherAccount)),
             (&[("refund_fee", b"1.00"), ("out_trade_no", b"has space")], Err(unreadable("no out_trade_no"))),

@@ -1,14 +1,15 @@
 //! `alipay.trade.query` and `alipay.trade.fastpay.refund.query` (alipay §8, §10).
 
 use scanback_wallet::{
-    Asked, Doubt, DoubtKind, Money, OrderNo, OrderNumber, PayerId, RecordStatus, RefundCall, RefundRecord,
-    TransactionId, WalletError, WalletOrder, WalletOrderState,
+    Asked, Doubt, DoubtKind, Money, OrderNo, OrderNumber, RecordStatus, RefundCall, RefundRecord, TransactionId,
+    WalletError, WalletOrder, WalletOrderState,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::{
     beijing,
-    errors::{Class, Head},
+    errors::{Api, Class, Head},
+    payer,
     refund::same_order,
     sign::Call,
 };
@@ -47,13 +48,17 @@ struct OrderAnswer {
 /// [`WalletError::Refused`] for a refusal, [`WalletError::Doubt`] for everything that proves nothing.
 pub(crate) fn read_order(number: &OrderNumber, node: &str) -> Result<Option<WalletOrder>, WalletError> {
     let head = Head::read(node)?;
-    match head.class() {
+    match head.class(Api::Trade) {
         Class::Understood => Ok(Some(order(number, node)?)),
         Class::NoSuchTrade => Ok(None),
         Class::Final => Err(WalletError::Refused { code: head.code(), detail: head.words() }),
-        class @ (Class::BalanceLow | Class::Discordant | Class::TooMany | Class::Trouble | Class::Unlisted) => {
-            Err(head.doubt(class).into())
-        }
+        class @ (Class::BalanceLow
+        | Class::Discordant
+        | Class::TooMany
+        | Class::Trouble
+        | Class::NoBill { .. }
+        | Class::NoCode
+        | Class::Unlisted) => Err(head.doubt(class).into()),
     }
 }
 
@@ -84,7 +89,7 @@ fn order(number: &OrderNumber, node: &str) -> Result<WalletOrder, Doubt> {
         return Err(unreadable("the order is priced in another currency"));
     }
     let amount = answer.total_amount.as_deref().and_then(|yuan| Money::parse_yuan(yuan).ok());
-    let payer = [answer.buyer_user_id, answer.buyer_open_id].into_iter().flatten().find_map(|id| PayerId::new(&id));
+    let payer = payer::payer(answer.buyer_user_id.as_deref(), answer.buyer_open_id.as_deref());
     Ok(WalletOrder {
         order_no,
         transaction_id,
@@ -129,7 +134,7 @@ pub(crate) fn read_refund(call: &RefundCall, node: &str) -> Asked {
         Ok(head) => head,
         Err(doubt) => return Asked::Unknown(doubt),
     };
-    match head.class() {
+    match head.class(Api::Trade) {
         Class::Understood => found(call, node).unwrap_or_else(Asked::Unknown),
         Class::NoSuchTrade => Asked::NotKnown,
         class @ (Class::Final
@@ -137,6 +142,8 @@ pub(crate) fn read_refund(call: &RefundCall, node: &str) -> Asked {
         | Class::Discordant
         | Class::TooMany
         | Class::Trouble
+        | Class::NoBill { .. }
+        | Class::NoCode
         | Class::Unlisted) => Asked::Unknown(head.doubt(class)),
     }
 }
@@ -180,6 +187,7 @@ fn found(call: &RefundCall, node: &str) -> Result<Asked, Doubt> {
         amount: call.amount,
         status: RecordStatus::Paid,
         settled_at: answer.gmt_refund_pay.as_deref().and_then(beijing::parse),
+        order_refunded: None, // `total_amount` is what was paid
     }))
 }
 
@@ -206,11 +214,8 @@ mod tests {
     #[test]
     fn an_order_is_asked_for_by_either_number() {
         let call = order_request(&by_order_no());
-        assert_eq!(
-            (call.method, call.biz_content.as_str()),
-            ("alipay.trade.query", r#"{"out_trade_no":"T20250101000001"}"#)
-        );
-        assert_eq!(order_request(&by_trade_no()).biz_content, r#"{"trade_no":"2025010122001400000000000001"}"#);
+        assert_eq!((call.method, call.biz_content()), ("alipay.trade.query", r#"{"out_trade_no":"T20250101000001"}"#));
+        assert_eq!(order_request(&by_trade_no()).biz_content(), r#"{"trade_no":"2025010122001400000000000001"}"#);
     }
 
     #[test]
@@ -292,7 +297,7 @@ mod tests {
         let call = refund_request(&fixtures::refund_call());
         assert_eq!(call.method, "alipay.trade.fastpay.refund.query");
         assert_eq!(
-            call.biz_content,
+            call.biz_content(),
             r#"{"out_trade_no":"T20250101000001","out_request_no":"R20250101000001_1","query_options":["gmt_refund_pay"]}"#
         );
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     beijing,
-    errors::{Class, Head},
+    errors::{Api, Class, Head},
     sign::Call,
 };
 
@@ -61,15 +61,18 @@ pub(crate) fn read(call: &RefundCall, node: &str) -> Outcome {
         Ok(head) => head,
         Err(doubt) => return Outcome::Unknown(doubt),
     };
-    match head.class() {
+    match head.class(Api::Trade) {
         Class::Understood => done(call, node).map_or_else(Outcome::Unknown, Outcome::Done),
         Class::BalanceLow => Outcome::Held(Hold { reason: HoldReason::MerchantBalanceLow, detail: head.code() }),
         Class::Final | Class::NoSuchTrade => {
             Outcome::Rejected(Rejection { code: head.code(), detail: head.words(), proof: Proof::Answer })
         }
-        class @ (Class::Discordant | Class::TooMany | Class::Trouble | Class::Unlisted) => {
-            Outcome::Unknown(head.doubt(class))
-        }
+        class @ (Class::Discordant
+        | Class::TooMany
+        | Class::Trouble
+        | Class::NoBill { .. }
+        | Class::NoCode
+        | Class::Unlisted) => Outcome::Unknown(head.doubt(class)),
     }
 }
 
@@ -92,6 +95,7 @@ fn done(call: &RefundCall, node: &str) -> Result<RefundRecord, Doubt> {
             amount: call.amount,
             status: RecordStatus::Paid,
             settled_at: answer.gmt_refund_pay.as_deref().and_then(beijing::parse),
+            order_refunded: Some(sum),
         }),
         Some(_) => Err(unreadable("the trade's refunds together are less than this one")),
         None => Err(unreadable("the answer names no sum")),
@@ -138,7 +142,7 @@ mod tests {
         let built = request(&call);
         assert_eq!(built.method, "alipay.trade.refund");
         assert_eq!(
-            built.biz_content,
+            built.biz_content(),
             r#"{"out_trade_no":"T20250101000001","refund_amount":"20.00","out_request_no":"R20250101000001_1","refund_reason":"商品已售完","query_options":["deposit_back_info"]}"#
         );
     }
@@ -148,11 +152,11 @@ mod tests {
         let mut call = fixtures::refund_call();
         for (reason, kept) in [("杯☕".repeat(200), "杯☕".repeat(128)), ("杯".repeat(256), "杯".repeat(256))] {
             call.reason = reason;
-            let biz: serde_json::Value = serde_json::from_str(&request(&call).biz_content).unwrap();
+            let biz: serde_json::Value = serde_json::from_str(request(&call).biz_content()).unwrap();
             assert_eq!(biz["refund_reason"], kept);
         }
         call.reason.clear();
-        assert!(!request(&call).biz_content.contains("refund_reason"));
+        assert!(!request(&call).biz_content().contains("refund_reason"));
     }
 
     #[test]
@@ -172,6 +176,7 @@ mod tests {
             amount: call.amount,
             status: RecordStatus::Paid,
             settled_at: Some("2025-01-01T02:53:21Z".parse().unwrap()),
+            order_refunded: Some(call.amount),
         };
         assert_eq!(outcome("refund_done"), Outcome::Done(paid.clone()));
         assert_eq!(outcome("certificate_mode_cert_sn_before_sign"), Outcome::Done(paid));

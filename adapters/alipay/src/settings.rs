@@ -1,13 +1,16 @@
 //! Settings: texts in, checked values out, refused by name.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
+use jiff::Timestamp;
 use reqwest::Url;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::{
     certificates::Certificates,
+    crypt::ContentKey,
     keys::{AlipayKey, AppKey, Verifying},
+    payer::PayerLookup,
 };
 
 /// Days from payment in which a refund is tried where the contract with Alipay states nothing else: its FAQ says three
@@ -27,6 +30,10 @@ pub struct SettingsText<'a> {
     pub app_private_key: &'a SecretString,
     /// Alipay's public key, or the three certificates.
     pub verifying: VerifyingText<'a>,
+    /// The key of the content encryption (接口内容加密方式, AES), where the application has one: base64 of 16 bytes.
+    pub aes_key: Option<&'a SecretString>,
+    /// The API that tells whose payment code it is, where one is granted.
+    pub payer_lookup: Option<PayerLookup>,
     /// Days from payment in which refunds are tried; [`DEFAULT_REFUND_WINDOW_DAYS`] if left out.
     pub refund_window_days: Option<u32>,
 }
@@ -61,11 +68,24 @@ pub struct Settings {
     pub app_key: AppKey,
     /// What verifies answers and notifications.
     pub verifying: Verifying,
+    /// Encrypts what calls say, and opens what answers do.
+    pub content_key: Option<ContentKey>,
+    /// The API that tells whose payment code it is.
+    pub payer_lookup: Option<PayerLookup>,
     /// Days from payment in which refunds are tried.
     pub refund_window_days: u32,
 }
 
 impl Settings {
+    /// When the first of the certificates ends; `None` in public key mode.
+    #[must_use]
+    pub const fn first_expiry(&self) -> Option<Timestamp> {
+        match &self.verifying {
+            Verifying::PublicKey(_) => None,
+            Verifying::Certificates(held) => Some(held.first_expiry()),
+        }
+    }
+
     /// Reads and checks everything that can be checked without the network.
     /// # Errors
     /// [`SettingsError`] for the first thing that is wrong.
@@ -73,7 +93,7 @@ impl Settings {
         let number = |text: &str| (1..=32).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric());
         let app_key = AppKey::read(text.app_private_key.expose_secret())?;
         let verifying = match text.verifying {
-            VerifyingText::PublicKey(key) => Verifying::PublicKey(AlipayKey::read(key, &app_key)?),
+            VerifyingText::PublicKey(key) => Verifying::PublicKey(Arc::new(AlipayKey::read(key, &app_key)?)),
             VerifyingText::Certificates { app, alipay, root } => {
                 Verifying::Certificates(Box::new(Certificates::read(app, alipay, root, &app_key)?))
             }
@@ -88,7 +108,10 @@ impl Settings {
         if refund_window_days == 0 {
             return Err(SettingsError::RefundWindow);
         }
+        let read_key = |key: &SecretString| ContentKey::read(key.expose_secret()).ok_or(SettingsError::AesKey);
         Ok(Self {
+            content_key: text.aes_key.map(read_key).transpose()?,
+            payer_lookup: text.payer_lookup,
             gateway_url: gateway_url(text.gateway_url)?,
             app_id: text.app_id.to_owned(),
             seller_id: text.seller_id.map(str::to_owned),
@@ -136,6 +159,9 @@ pub enum SettingsError {
         "Alipay seller id: 1 to 32 letters and digits, usually 16 digits from 2088; leave it out to compare nothing"
     )]
     SellerId,
+    /// The key of the content encryption.
+    #[error("Alipay AES key: base64 of 16 bytes, as the open platform's console shows it (接口内容加密方式)")]
+    AesKey,
     /// No days at all.
     #[error("Alipay refund window: at least one day")]
     RefundWindow,
@@ -244,13 +270,17 @@ mod tests {
             seller_id: Some("2088000000000001"),
             app_private_key: &key,
             verifying: VerifyingText::PublicKey(&alipay),
+            aes_key: None,
+            payer_lookup: None,
             refund_window_days: Some(365),
         };
         assert_eq!(Settings::read(&good).unwrap().refund_window_days, 365);
+        let short = SecretString::from("AAAA");
         for (text, error) in [
             (SettingsText { app_id: "", ..good.clone() }, SettingsError::AppId),
             (SettingsText { app_id: "2021 1", ..good.clone() }, SettingsError::AppId),
             (SettingsText { seller_id: Some(""), ..good.clone() }, SettingsError::SellerId),
+            (SettingsText { aes_key: Some(&short), ..good.clone() }, SettingsError::AesKey),
             (SettingsText { refund_window_days: Some(0), ..good.clone() }, SettingsError::RefundWindow),
         ] {
             assert_eq!(Settings::read(&text).unwrap_err(), error);

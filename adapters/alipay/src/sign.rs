@@ -8,16 +8,28 @@ use serde::Serialize;
 use crate::{beijing, keys::Verifying, settings::Settings};
 
 /// What one API is asked: its name, and its parameters as JSON text. The text is signed and sent as it stands.
-#[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) method: &'static str,
-    pub(crate) biz_content: String,
+    /// `None` for the few old APIs that take their parameters at the top.
+    biz_content: Option<String>,
+    pub(crate) params: Vec<(&'static str, String)>,
 }
 
 impl Call {
     /// A call of `method`. `biz` is one of our own structs of texts, which always make JSON.
     pub(crate) fn new(method: &'static str, biz: &impl Serialize) -> Self {
-        Self { method, biz_content: serde_json::to_string(biz).unwrap_or_default() }
+        Self { method, biz_content: Some(serde_json::to_string(biz).unwrap_or_default()), params: Vec::new() }
+    }
+
+    /// A call whose parameters stand at the top (alipay §1).
+    pub(crate) const fn with_params(method: &'static str, params: Vec<(&'static str, String)>) -> Self {
+        Self { method, biz_content: None, params }
+    }
+
+    /// The parameters as JSON.
+    #[cfg(test)]
+    pub(crate) fn biz_content(&self) -> &str {
+        self.biz_content.as_deref().unwrap_or_default()
     }
 }
 
@@ -46,15 +58,32 @@ pub(crate) fn request(settings: &Settings, call: &Call, now: Timestamp) -> Optio
         common.push(("app_cert_sn", held.app_cert_sn()));
         common.push(("alipay_root_cert_sn", held.root_cert_sn()));
     }
+    // encrypted first, then signed (alipay §5)
+    let biz_content = match (&call.biz_content, &settings.content_key) {
+        (Some(text), Some(key)) => {
+            common.push(("encrypt_type", "AES"));
+            Some(key.seal(text)?)
+        }
+        (biz_content, _) => biz_content.clone(),
+    };
+    let in_form: Vec<(&str, &str)> = biz_content
+        .as_deref()
+        .map(|text| ("biz_content", text))
+        .into_iter()
+        .chain(call.params.iter().map(|(name, value)| (*name, value.as_str())))
+        .collect();
     let mut signed = common.clone();
-    signed.push(("biz_content", &call.biz_content));
+    signed.extend(&in_form);
     let sign = settings.app_key.sign(string_to_sign(signed).as_bytes())?;
 
     let mut url = settings.gateway_url.clone();
     url.query_pairs_mut().extend_pairs(common).append_pair("sign", &sign);
     // Every byte outside A-Z a-z 0-9 as %XX: nothing that a form parser could take for its own.
-    let form = format!("biz_content={}", utf8_percent_encode(&call.biz_content, NON_ALPHANUMERIC));
-    Some(Request { url, form })
+    let fields: Vec<String> = in_form
+        .iter()
+        .map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC)))
+        .collect();
+    Some(Request { url, form: fields.join("&") })
 }
 
 /// `name=value` joined by `&`, in byte order of the names, without empty values. `sign_type` is signed, too.
@@ -111,12 +140,43 @@ mod tests {
         ] {
             let entry = fixtures::vector("requests", name);
             let biz_content = entry["params"]["biz_content"].as_str().unwrap().to_owned();
-            let request = request(&settings, &Call { method: "alipay.trade.refund", biz_content }, now).unwrap();
+            let call = Call { method: "alipay.trade.refund", biz_content: Some(biz_content), params: Vec::new() };
+            let request = request(&settings, &call, now).unwrap();
             let mut expected: BTreeMap<String, String> = serde_json::from_value(entry["params"].clone()).unwrap();
             expected.insert("sign".to_owned(), entry["sign"].as_str().unwrap().to_owned());
             assert_eq!(received(&request), expected, "{name}");
             assert!(!request.url.as_str().contains("biz_content"));
         }
+    }
+
+    #[test]
+    fn with_a_content_key_what_is_said_leaves_encrypted_as_the_vectors_have_it() {
+        let entry = fixtures::vectors()["requests"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|entry| entry["params"]["encrypt_type"] == "AES")
+            .unwrap()
+            .clone();
+        let plain = fixtures::vectors()["aes"]["plaintext"].as_str().unwrap().to_owned();
+        let call = Call { method: "alipay.trade.refund", biz_content: Some(plain), params: Vec::new() };
+        let now = "2025-01-01T02:53:20Z".parse().unwrap();
+        let request = request(&fixtures::encrypting_settings(), &call, now).unwrap();
+        let mut expected: BTreeMap<String, String> = serde_json::from_value(entry["params"].clone()).unwrap();
+        expected.insert("sign".to_owned(), entry["sign"].as_str().unwrap().to_owned());
+        assert_eq!(received(&request), expected);
+        assert!(!request.url.as_str().contains("20.00") && !request.form.contains("20.00"));
+    }
+
+    #[test]
+    fn parameters_at_the_top_are_signed_and_sent_in_the_form() {
+        let call = Call::with_params("alipay.mobile.shake.user.query", vec![("dynamic_id", "28&1".to_owned())]);
+        let request = request(&fixtures::settings(), &call, Timestamp::UNIX_EPOCH).unwrap();
+        assert_eq!(request.form, "dynamic_id=28%261");
+        let mut received = received(&request);
+        let sign = received.remove("sign").unwrap();
+        let text = string_to_sign(received.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect());
+        assert_eq!(fixtures::app_key().sign(text.as_bytes()).unwrap(), sign);
     }
 
     #[test]
@@ -128,7 +188,7 @@ mod tests {
             let built = crate::refund::request(&call);
             let request = request(&fixtures::settings(), &built, Timestamp::UNIX_EPOCH).unwrap();
             let received = received(&request);
-            assert_eq!(received["biz_content"], built.biz_content);
+            assert_eq!(received["biz_content"], built.biz_content());
             let biz: serde_json::Value = serde_json::from_str(&received["biz_content"]).unwrap();
             assert_eq!(biz["refund_reason"], reason);
         }

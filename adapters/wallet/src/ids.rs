@@ -159,20 +159,38 @@ impl fmt::Display for RefundId {
 
 /// Who paid, as the wallet names the person. Personal data: it shows nothing in `Debug`, and a ledger keeps only its
 /// HMAC (contract §4 rule 11).
+///
+/// One person has many such names: WeChat gives one for each app, Alipay has old and new ones. So a name has a scope, and
+/// only names of one scope can be compared.
 #[derive(Clone, PartialEq, Eq)]
-pub struct PayerId(String);
+pub struct PayerId {
+    scope: String,
+    text: String,
+}
 
 impl PayerId {
-    /// Takes what the wallet wrote; `None` where it is empty.
+    /// Takes what a merchant wrote, of no known scope; `None` where it is empty.
     #[must_use]
     pub fn new(text: &str) -> Option<Self> {
-        (!text.is_empty()).then(|| Self(text.to_owned()))
+        Self::within("", text)
+    }
+
+    /// Takes what the wallet wrote, and what kind of name it is (letters, digits, `_`); `None` where it is empty.
+    #[must_use]
+    pub fn within(scope: &str, text: &str) -> Option<Self> {
+        (!text.is_empty()).then(|| Self { scope: scope.to_owned(), text: text.to_owned() })
     }
 
     /// The text, for hashing and comparing.
     #[must_use]
     pub fn expose(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    /// What kind of name it is; no secret.
+    #[must_use]
+    pub fn scope(&self) -> &str {
+        &self.scope
     }
 }
 
@@ -184,7 +202,7 @@ impl fmt::Debug for PayerId {
 
 impl Drop for PayerId {
     fn drop(&mut self) {
-        self.0.zeroize();
+        self.text.zeroize();
     }
 }
 

@@ -47,6 +47,9 @@ pub struct RefundRecord {
     pub status: RecordStatus,
     /// When it was paid, where the wallet says so.
     pub settled_at: Option<Timestamp>,
+    /// What all refunds of the order come to together, where the wallet says so: more than ours were made elsewhere
+    /// (contract §4 rule 9).
+    pub order_refunded: Option<Money>,
 }
 
 /// How far a refund is in the wallet's books.

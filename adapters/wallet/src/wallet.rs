@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    Asked, Doubt, EventId, Money, OrderNo, Outcome, PayerId, RefundRecord, TransactionId, WalletKind, WalletRequestNo,
+    AbnormalCall, Asked, Bill, BillDay, BillKind, Doubt, EventId, Money, OrderNo, Outcome, PayerId, PayerOf,
+    PaymentCode, RefundRecord, RefundedGoods, TransactionId, VoidCall, WalletKind, WalletRequestNo,
 };
 
 /// A wallet as the service sees it. One value serves one merchant's account at one wallet.
@@ -23,6 +24,37 @@ pub trait Wallet: Send + Sync {
 
     /// What the wallet's books say about the number of `call`.
     async fn query_refund(&self, call: &RefundCall) -> Asked;
+
+    /// Takes a whole payment back, or asks for the same again. Never retries by itself.
+    ///
+    /// [`Outcome::Done`] with [`RecordStatus::Closed`](crate::RecordStatus::Closed) means that the order was never paid and
+    /// is closed now. Where the wallet can't do it at all, [`Outcome::Rejected`].
+    async fn void(&self, call: &VoidCall) -> Outcome;
+
+    /// What the wallet's books say about a void. [`Asked::NotKnown`]: the payment stands, and the void may be sent again.
+    async fn query_void(&self, call: &VoidCall) -> Asked;
+
+    /// Sends a refund that the wallet could not pay out to an account. Where the wallet has no such call,
+    /// [`Outcome::Rejected`]. What becomes of it is the refund's own record.
+    async fn pay_to_account(&self, call: &AbnormalCall) -> Outcome;
+
+    /// Closes an order that nobody paid.
+    /// # Errors
+    /// [`WalletError`]: refused (it may have been paid), or no usable answer.
+    async fn close(&self, order: &OrderRef) -> Result<(), WalletError>;
+
+    /// Whose payment code this is.
+    /// # Errors
+    /// [`WalletError::NotSupported`] where this account has no such look-up; else no usable answer, or a refusal.
+    async fn payer_of(&self, code: &PaymentCode) -> Result<PayerOf, WalletError>;
+
+    /// The bill of a day, fetched and read.
+    /// # Errors
+    /// [`WalletError::NoBill`] where there is none; [`WalletError::NotSupported`]; else no usable answer, or a refusal.
+    async fn bill(&self, kind: BillKind, day: BillDay) -> Result<Bill, WalletError>;
+
+    /// How far this machine's clock is ahead of the wallet's, by the last answer that told; negative where it is behind.
+    fn clock_skew(&self) -> Option<SignedDuration>;
 
     /// The order behind a number, `None` where the wallet doesn't know it.
     /// # Errors
@@ -53,6 +85,29 @@ pub struct Capabilities {
     pub settles_within: Duration,
     /// Days from payment in which the wallet takes refunds.
     pub refund_window_days: u32,
+    /// How whole payments are taken back; `None` where the wallet can't.
+    pub void: Option<VoidRules>,
+    /// Whether a refund that can't be paid out can be sent to an account.
+    pub pays_to_account: bool,
+    /// Whether this account may ask whose payment code it is.
+    pub names_payer: bool,
+    /// Whether there is a bill of payments and refunds.
+    pub trade_bill: bool,
+    /// Whether there is a bill of the merchant's account.
+    pub fund_bill: bool,
+}
+
+/// How a wallet takes whole payments back. All durations are the wallet's own time. Source: contract §4 rule 12.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VoidRules {
+    /// The one kind of payment that it takes back, by the word in [`WalletOrder::trade_type`]; `None`: any.
+    pub trade_type: Option<&'static str>,
+    /// Least time after the payment.
+    pub not_before: Duration,
+    /// Longest time after the payment.
+    pub window: Duration,
+    /// Whether the record of a void is the order itself, so that it can't be told from another one's.
+    pub by_order: bool,
 }
 
 /// One of the two numbers that a wallet finds an order by.
@@ -88,6 +143,8 @@ pub struct RefundCall {
     pub reason: String,
     /// Where the wallet shall notify, if anywhere.
     pub notify_url: Option<String>,
+    /// What the refund is for, where that is to be told. Together not more than `amount`.
+    pub goods: Vec<RefundedGoods>,
 }
 
 /// An order in the wallet's books.
@@ -150,6 +207,19 @@ pub enum Notification {
         order_no: OrderNo,
         /// The refund's number, where it is named.
         request_no: Option<WalletRequestNo>,
+        /// What was paid, where it says so: to be compared with ours.
+        total: Option<Money>,
+        /// What all refunds of the order come to together, where it says so.
+        refunded: Option<Money>,
+    },
+    /// A bank sent a refund back that was paid before: the payer has it otherwise, and nothing is paid again for it.
+    Bounced {
+        /// The wallet's number of this notification.
+        event_id: EventId,
+        /// Which order.
+        order_no: OrderNo,
+        /// Which refund.
+        request_no: WalletRequestNo,
     },
     /// Genuine, and nothing to do with refunds.
     Other {
@@ -202,5 +272,16 @@ pub enum WalletError {
         code: String,
         /// The wallet's words.
         detail: String,
+    },
+    /// This wallet, or this account, has no such call. Nothing was sent.
+    #[error("not possible here: {0}")]
+    NotSupported(&'static str),
+    /// There is no bill of that day.
+    #[error("there is no bill of that day ({code})")]
+    NoBill {
+        /// The wallet's code.
+        code: String,
+        /// Whether it may come: the wallet is still making it, or doesn't say which of the two.
+        may_come: bool,
     },
 }

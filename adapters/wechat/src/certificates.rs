@@ -96,7 +96,7 @@ impl Client {
         let verifiers = self.verifiers().with_certificates_of(&read(&body, self.apiv3_key(), now)?);
         headers
             .and_then(|headers| headers.verify(&body, &verifiers, now))
-            .map_err(|distrust| Doubt::new(DoubtKind::BadSignature, distrust.as_str()))?;
+            .map_err(|distrust| Doubt::new(DoubtKind::BadSignature, distrust.to_string()))?;
         let serials = verifiers.serials().into_iter().map(str::to_owned).collect();
         self.set_verifiers(verifiers);
         Ok(serials)

@@ -1,11 +1,14 @@
 //! The one place that talks to WeChat Pay: signs a request, sends it once, and says what the answer's signature is worth.
 
 use std::{
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicI64, Ordering},
+    },
     time::Instant,
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use reqwest::{
     Method, Url,
     header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT},
@@ -14,7 +17,9 @@ use scanback_wallet::{Clock, Doubt, DoubtKind, NotGenuine};
 use tokio::sync::Mutex;
 
 use crate::{
+    account::{Account, SubMerchant},
     keys::{ApiV3Key, MerchantKey},
+    payer::ApiV2Key,
     settings::Settings,
     sign::{self, Signer},
     verify::{Distrust, SignatureHeaders, Verifiers},
@@ -22,6 +27,11 @@ use crate::{
 
 /// Largest answer that is read, in bytes. A refund object has some 1 KiB, a list of certificates some 10.
 const MAX_ANSWER: usize = 1024 * 1024;
+
+/// Largest bill that is downloaded, in bytes as sent.
+const MAX_DOWNLOAD: usize = 128 * 1024 * 1024;
+/// Stands where no answer has told the wallet's time yet.
+const UNTOLD: i64 = i64::MIN;
 
 const AGENT: &str = concat!("scanback/", env!("CARGO_PKG_VERSION"));
 const JSON: &str = "application/json";
@@ -35,11 +45,18 @@ pub(crate) struct Request {
     /// Path and query, percent-encoded.
     pub(crate) target: String,
     pub(crate) body: Vec<u8>,
+    /// The key that something in the body is encrypted for, to be named in `Wechatpay-Serial`. `None`: the public key's
+    /// id, where there is one.
+    pub(crate) serial: Option<String>,
 }
 
 impl Request {
+    pub(crate) const fn of(operation: &'static str, method: Method, target: String) -> Self {
+        Self { operation, method, target, body: Vec::new(), serial: None }
+    }
+
     pub(crate) const fn get(operation: &'static str, target: String) -> Self {
-        Self { operation, method: Method::GET, target, body: Vec::new() }
+        Self::of(operation, Method::GET, target)
     }
 }
 
@@ -58,14 +75,28 @@ pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
 }
 
+impl Answer {
+    /// Nothing, for an answer that is provably the wallet's.
+    /// # Errors
+    /// [`DoubtKind::BadSignature`] for any other.
+    pub(crate) fn proven(&self) -> Result<(), Doubt> {
+        let Self { status, trust, .. } = self;
+        trust.as_ref().map_err(|distrust| Doubt::new(DoubtKind::BadSignature, format!("HTTP {status}: {distrust}")))?;
+        Ok(())
+    }
+}
+
 pub(crate) struct Client {
     base_url: Url,
-    mchid: String,
+    account: Account,
     merchant_serial: String,
     merchant_key: MerchantKey,
     apiv3_key: ApiV3Key,
+    apiv2_key: Option<ApiV2Key>,
     http: reqwest::Client,
     clock: Arc<dyn Clock>,
+    /// Seconds that our clock is ahead of the wallet's, by the last answer that it signed.
+    skew_s: AtomicI64,
     verifiers: RwLock<Arc<Verifiers>>,
     /// When certificates were last asked for; held while they are, so that callers wait for one answer.
     pub(crate) last_refresh: Mutex<Option<Timestamp>>,
@@ -73,14 +104,48 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(settings: Settings, http: reqwest::Client, clock: Arc<dyn Clock>) -> Self {
-        let Settings { base_url, mchid, appid: _, merchant_key, merchant_serial, apiv3_key, verifiers } = settings;
-        let verifiers = RwLock::new(Arc::new(verifiers));
-        let last_refresh = Mutex::new(None);
-        Self { base_url, mchid, merchant_serial, merchant_key, apiv3_key, http, clock, verifiers, last_refresh }
+        let Settings {
+            base_url,
+            mchid,
+            appid,
+            sub_mchid,
+            sub_appid,
+            funds_account,
+            merchant_key,
+            merchant_serial,
+            apiv3_key,
+            apiv2_key,
+            verifiers,
+            merchant_cert_until: _,
+        } = settings;
+        let sub = sub_mchid.map(|mchid| SubMerchant { mchid, appid: sub_appid });
+        Self {
+            base_url,
+            account: Account { mchid, appid, sub, funds_account },
+            merchant_serial,
+            merchant_key,
+            apiv3_key,
+            apiv2_key,
+            http,
+            clock,
+            skew_s: AtomicI64::new(UNTOLD),
+            verifiers: RwLock::new(Arc::new(verifiers)),
+            last_refresh: Mutex::new(None),
+        }
     }
 
-    pub(crate) fn mchid(&self) -> &str {
-        &self.mchid
+    pub(crate) const fn account(&self) -> &Account {
+        &self.account
+    }
+
+    pub(crate) const fn apiv2_key(&self) -> Option<&ApiV2Key> {
+        self.apiv2_key.as_ref()
+    }
+
+    /// How far our clock is ahead of the wallet's, by the last answer whose signature was good or too old.
+    pub(crate) fn clock_skew(&self) -> Option<SignedDuration> {
+        let skew_s = self.skew_s.load(Ordering::Relaxed);
+        (skew_s != UNTOLD).then(|| SignedDuration::from_secs(skew_s))
     }
 
     pub(crate) const fn apiv3_key(&self) -> &ApiV3Key {
@@ -104,6 +169,7 @@ impl Client {
         let operation = request.operation;
         let Received { status, headers, body } = self.exchange(request).await?;
         let trust = self.judge(headers.as_ref(), &body).await;
+        self.learn_skew(headers.as_ref().ok(), &trust);
         match &trust {
             Err(Distrust::Unsigned) if status >= 400 => {} // as the wallet's gateways do
             Err(distrust) => warn_of(operation, distrust),
@@ -128,9 +194,21 @@ impl Client {
             match distrust {
                 Distrust::Unsigned | Distrust::Incomplete => NotGenuine::Unsigned,
                 Distrust::UnknownSerial(_) | Distrust::Wrong | Distrust::Probe => NotGenuine::BadSignature,
-                Distrust::Stale => NotGenuine::Stale,
+                Distrust::Stale(_) => NotGenuine::Stale,
             }
         })
+    }
+
+    /// The time of a signature that fits is the wallet's own.
+    fn learn_skew(&self, headers: Option<&SignatureHeaders>, trust: &Result<(), Distrust>) {
+        let skew_s = match trust {
+            Ok(()) => headers.and_then(|headers| headers.signed_at()).map(|at| self.now().as_second() - at),
+            Err(Distrust::Stale(skew_s)) => Some(*skew_s),
+            Err(_) => None,
+        };
+        if let Some(skew_s) = skew_s {
+            self.skew_s.store(skew_s, Ordering::Relaxed);
+        }
     }
 
     /// Verifies with what is known; for the unknown serial of a certificate, once more after a refresh, then never mind.
@@ -146,14 +224,46 @@ impl Client {
 
     /// Signs and sends `request`, reads the answer whole, verifies nothing.
     pub(crate) async fn exchange(&self, request: Request) -> Result<Received, Doubt> {
-        let Request { operation, method, target, body } = request;
-        let started = Instant::now();
-        let unsent = |what: &str| Doubt::new(DoubtKind::Inconclusive, format!("not sent: {what}"));
+        let url = self.base_url.join(&request.target).map_err(|_| unsent("no URL could be built"))?;
+        self.send(request, url, MAX_ANSWER).await
+    }
 
-        let url = self.base_url.join(&target).map_err(|_| unsent("no URL could be built"))?;
+    /// Downloads a bill: signed by us, not by the wallet (wechat-pay §3, §16).
+    pub(crate) async fn download(&self, url: &str) -> Result<Vec<u8>, Doubt> {
+        let url = Url::parse(url).ok().filter(|url| self.is_wallets(url));
+        // our signature goes to nobody else, whatever an answer says
+        let url =
+            url.ok_or_else(|| Doubt::new(DoubtKind::Unreadable, "the bill is not at the wallet's own address"))?;
+        let Received { status, body, .. } = self.send(Request::get("bill", String::new()), url, MAX_DOWNLOAD).await?;
+        match status {
+            200 => Ok(body),
+            429 => Err(Doubt::new(DoubtKind::RateLimited, "HTTP 429")),
+            500.. => Err(Doubt::new(DoubtKind::WalletError, format!("HTTP {status}"))),
+            _ => Err(Doubt::new(DoubtKind::Inconclusive, format!("the download was refused: HTTP {status}"))),
+        }
+    }
+
+    fn is_wallets(&self, url: &Url) -> bool {
+        let mch = |url: &Url| {
+            url.scheme() == "https" && url.host_str().is_some_and(|host| host.ends_with(".mch.weixin.qq.com"))
+        };
+        url.origin() == self.base_url.origin() || (mch(url) && mch(&self.base_url)) // the wallet has two hosts
+    }
+
+    /// Posts XML to the old API, whose signatures stand in the body.
+    pub(crate) async fn post_xml(&self, path: &str, body: &str) -> Result<(u16, Vec<u8>), Doubt> {
+        let url = self.base_url.join(path).map_err(|_| unsent("no URL could be built"))?;
+        let request = self.http.post(url).header(CONTENT_TYPE, "text/xml; charset=utf-8").header(USER_AGENT, AGENT);
+        let (Received { status, body, .. }, _) = read(request.body(body.to_owned()), MAX_ANSWER).await?;
+        Ok((status, body))
+    }
+
+    async fn send(&self, request: Request, url: Url, max: usize) -> Result<Received, Doubt> {
+        let Request { operation, method, target: _, body, serial } = request;
+        let started = Instant::now();
         let sent = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
         let nonce = sign::nonce().map_err(|_| unsent("no randomness"))?;
-        let signer = Signer { mchid: &self.mchid, serial: &self.merchant_serial, key: &self.merchant_key };
+        let signer = Signer { mchid: &self.account.mchid, serial: &self.merchant_serial, key: &self.merchant_key };
         let authorization = signer
             .authorization(method.as_str(), &sent, self.now().as_second(), &nonce, &body)
             .map_err(|_| unsent("the key does not sign"))?;
@@ -165,10 +275,10 @@ impl Client {
             .header(ACCEPT, JSON)
             .header(CONTENT_TYPE, JSON)
             .header(USER_AGENT, AGENT);
-        if let Some(id) = self.verifiers().public_key_id() {
+        if let Some(id) = serial.as_deref().or(self.verifiers().public_key_id()) {
             builder = builder.header("Wechatpay-Serial", id);
         }
-        let received = read(builder.body(body)).await;
+        let received = read(builder.body(body), max).await;
         let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         match received {
             Ok((received, request_id)) => {
@@ -198,7 +308,7 @@ impl Client {
 }
 
 /// The answer, and the number that the wallet's support asks for.
-async fn read(builder: reqwest::RequestBuilder) -> Result<(Received, Option<String>), Doubt> {
+async fn read(builder: reqwest::RequestBuilder, max: usize) -> Result<(Received, Option<String>), Doubt> {
     let mut response = builder.send().await.map_err(doubt_of)?;
     let status = response.status().as_u16();
     let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
@@ -206,8 +316,8 @@ async fn read(builder: reqwest::RequestBuilder) -> Result<(Received, Option<Stri
     let request_id = header("request-id").map(|id| id.chars().take(64).collect());
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(doubt_of)? {
-        if body.len() + chunk.len() > MAX_ANSWER {
-            return Err(Doubt::new(DoubtKind::Unreadable, format!("HTTP {status} with more than {MAX_ANSWER} bytes")));
+        if body.len() + chunk.len() > max {
+            return Err(Doubt::new(DoubtKind::Unreadable, format!("HTTP {status} with more than {max} bytes")));
         }
         body.extend_from_slice(&chunk);
     }
@@ -231,12 +341,16 @@ fn doubt_of(error: reqwest::Error) -> Doubt {
     Doubt::new(kind, format!("{what}: {cause}"))
 }
 
+fn unsent(what: &str) -> Doubt {
+    Doubt::new(DoubtKind::Inconclusive, format!("not sent: {what}"))
+}
+
 fn warn_of(operation: &'static str, distrust: &Distrust) {
     tracing::warn!(
         wallet.kind = "wechat",
         wallet.operation = operation,
         wallet.probe = *distrust == Distrust::Probe,
-        reason = distrust.as_str(),
+        reason = %distrust,
         "a message is not provably WeChat Pay's"
     );
 }

@@ -8,6 +8,7 @@ use aws_lc_rs::{
     aead,
     error::Unspecified,
     rand::SystemRandom,
+    rsa::{OAEP_SHA1_MGF1SHA1, OaepPublicEncryptingKey, PublicEncryptingKey},
     signature::{ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
@@ -162,17 +163,46 @@ impl Certificate {
     pub(crate) fn verifying_key(&self) -> Result<ParsedPublicKey, KeyError> {
         verifying_key(&self.public)
     }
+
+    pub(crate) fn sealing_key(&self) -> Result<SealingKey, KeyError> {
+        SealingKey::of(&self.public)
+    }
+}
+
+/// Encrypts what only WeChat Pay may read: RSA-OAEP with SHA-1 and MGF1-SHA-1. Source: wechat-pay §6.
+pub(crate) struct SealingKey(OaepPublicEncryptingKey);
+
+impl SealingKey {
+    fn of(key: &RsaPublicKey) -> Result<Self, KeyError> {
+        let unreadable = KeyError::Unreadable(PUBLIC_KEY);
+        let der = key.to_public_key_der().map_err(|_| unreadable.clone())?;
+        let key = PublicEncryptingKey::from_der(der.as_bytes()).map_err(|_| unreadable.clone())?;
+        OaepPublicEncryptingKey::new(key).map(Self).map_err(|_| unreadable)
+    }
+
+    /// The ciphertext; `None` for nothing at all, and for more than one block holds.
+    pub(crate) fn seal(&self, text: &[u8]) -> Option<Vec<u8>> {
+        let algorithm = &OAEP_SHA1_MGF1SHA1;
+        if text.is_empty() || text.len() > self.0.max_plaintext_size(algorithm) {
+            return None;
+        }
+        let mut sealed = vec![0; self.0.ciphertext_size()];
+        let length = self.0.encrypt(algorithm, text, &mut sealed, None).ok()?.len();
+        sealed.truncate(length);
+        Some(sealed)
+    }
 }
 
 /// Reads the WeChat Pay public key (微信支付公钥): PEM, or bare base64 of its SPKI. Source: wechat-pay §5.
-pub(crate) fn public_key(text: &str) -> Result<ParsedPublicKey, KeyError> {
+pub(crate) fn public_key(text: &str) -> Result<(ParsedPublicKey, SealingKey), KeyError> {
     let block = Block::first(text, PUBLIC_KEY)?;
     let key = match block.label.as_deref() {
         None | Some("PUBLIC KEY") => RsaPublicKey::from_public_key_der(&block.der).ok(),
         Some("RSA PUBLIC KEY") => RsaPublicKey::from_pkcs1_der(&block.der).ok(),
         Some(_) => return Err(block.other_kind(PUBLIC_KEY)),
     };
-    verifying_key(&key.ok_or(KeyError::Unreadable(PUBLIC_KEY))?)
+    let key = key.ok_or(KeyError::Unreadable(PUBLIC_KEY))?;
+    Ok((verifying_key(&key)?, SealingKey::of(&key)?))
 }
 
 fn verifying_key(key: &RsaPublicKey) -> Result<ParsedPublicKey, KeyError> {
@@ -368,7 +398,7 @@ mod tests {
     fn a_public_key_is_taken_as_pem_and_as_base64() {
         let pem = file("wechatpay_public_key.pem");
         let bare: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
-        assert_eq!(public_key(&pem).unwrap().as_ref(), public_key(&bare).unwrap().as_ref());
+        assert_eq!(public_key(&pem).unwrap().0.as_ref(), public_key(&bare).unwrap().0.as_ref());
     }
 
     #[test]

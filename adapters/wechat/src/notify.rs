@@ -7,6 +7,7 @@ use scanback_wallet::{
 use serde::Deserialize;
 
 use crate::{
+    account::{Account, Named},
     keys::{ApiV3Key, Sealed},
     refund,
 };
@@ -22,7 +23,12 @@ struct Envelope {
 /// What was sealed. The amounts are fen of CNY: no currency is named.
 #[derive(Deserialize)]
 struct RefundNews {
-    mchid: String,
+    #[serde(default)]
+    mchid: Option<String>,
+    #[serde(default)]
+    sp_mchid: Option<String>,
+    #[serde(default)]
+    sub_mchid: Option<String>,
     out_trade_no: OrderNo,
     out_refund_no: WalletRequestNo,
     transaction_id: TransactionId,
@@ -41,7 +47,7 @@ struct Amount {
 
 /// Reads a notification whose signature and time were found good. Numbers and amount are the wallet's: whoever takes the
 /// record compares them with the ledger.
-pub(crate) fn read(mchid: &str, key: &ApiV3Key, body: &[u8]) -> Result<Notification, NotGenuine> {
+pub(crate) fn read(account: &Account, key: &ApiV3Key, body: &[u8]) -> Result<Notification, NotGenuine> {
     let unreadable = |what: &str| NotGenuine::Unreadable(what.to_owned());
     let Envelope { id: event_id, event_type, resource } =
         serde_json::from_slice(body).map_err(|_| unreadable("it is no notification"))?;
@@ -51,7 +57,12 @@ pub(crate) fn read(mchid: &str, key: &ApiV3Key, body: &[u8]) -> Result<Notificat
     let sealed = resource.ok_or_else(|| unreadable("it has no resource"))?;
     let text = key.open(&sealed).map_err(unreadable)?;
     let news: RefundNews = serde_json::from_slice(&text).map_err(|_| unreadable("its content is no refund"))?;
-    if news.mchid != mchid {
+    let named = Named {
+        mchid: news.mchid.as_deref(),
+        sp_mchid: news.sp_mchid.as_deref(),
+        sub_mchid: news.sub_mchid.as_deref(),
+    };
+    if !account.is_named(named) {
         return Err(NotGenuine::OtherAccount);
     }
     let record = RefundRecord {
@@ -60,11 +71,18 @@ pub(crate) fn read(mchid: &str, key: &ApiV3Key, body: &[u8]) -> Result<Notificat
         amount: refund::fen(news.amount.refund).ok_or_else(|| unreadable("amount.refund is no amount"))?,
         status: refund::status(&news.refund_status).ok_or_else(|| unreadable("a refund_status that is not known"))?,
         settled_at: refund::settled_at(news.success_time.as_deref()),
+        order_refunded: None,
     };
     // an envelope that says another end than its content is no proof of either: the wallet is asked
     if event_type.strip_prefix("REFUND.") != Some(news.refund_status.as_str()) {
         let request_no = Some(record.request_no);
-        return Ok(Notification::Hint { event_id, order_no: news.out_trade_no, request_no });
+        return Ok(Notification::Hint {
+            event_id,
+            order_no: news.out_trade_no,
+            request_no,
+            total: None,
+            refunded: None,
+        });
     }
     let total = refund::fen(news.amount.total).ok_or_else(|| unreadable("amount.total is no amount"))?;
     Ok(Notification::Refund {
@@ -103,7 +121,8 @@ mod tests {
     }
 
     fn read_as(mchid: &str, body: &[u8]) -> Result<Notification, NotGenuine> {
-        read(mchid, &ApiV3Key::from_text(&secret()).unwrap(), body)
+        let account = Account { mchid: mchid.to_owned(), ..fixtures::account() };
+        read(&account, &ApiV3Key::from_text(&secret()).unwrap(), body)
     }
 
     /// The first vector, its plaintext changed and sealed anew.
@@ -146,6 +165,7 @@ mod tests {
                     amount: Money::fen(plain["amount"]["refund"].as_i64().unwrap()).unwrap(),
                     status,
                     settled_at: plain["success_time"].as_str().map(|at| at.parse().unwrap()),
+                    order_refunded: None,
                 },
             };
             assert_eq!(read_as(MCHID, text(&case["body"]).as_bytes()), Ok(expected), "{}", case["name"]);

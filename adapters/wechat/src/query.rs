@@ -8,6 +8,7 @@ use scanback_wallet::{
 use serde::Deserialize;
 
 use crate::{
+    account::{Account, Named},
     client::{Answer, Request},
     errors::{self, Call, NotOk, Refusal},
     refund,
@@ -16,14 +17,18 @@ use crate::{
 /// All but the unreserved characters of RFC 3986: numbers may hold `|`, `*` and `@`.
 const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
 
-fn encoded(number: &str) -> impl std::fmt::Display {
+pub(crate) fn encoded(number: &str) -> impl std::fmt::Display {
     utf8_percent_encode(number, IN_PATH)
 }
 
 /// The question for the refund of `call`; `None` for a number that WeChat Pay can't have.
-pub(crate) fn refund_request(call: &RefundCall) -> Option<Request> {
+pub(crate) fn refund_request(account: &Account, call: &RefundCall) -> Option<Request> {
     let number = Some(&call.request_no).filter(|number| refund::is_refund_no(number))?;
-    let target = format!("/v3/refund/domestic/refunds/{}", encoded(number.as_str()));
+    let mut target = format!("/v3/refund/domestic/refunds/{}", encoded(number.as_str()));
+    if let Some(sub) = account.sub_mchid() {
+        target.push_str("?sub_mchid=");
+        target.push_str(sub);
+    }
     Some(Request::get("query_refund", target))
 }
 
@@ -42,14 +47,15 @@ pub(crate) fn read_refund(call: &RefundCall, answer: &Answer) -> Asked {
     match errors::read(Call::QueryRefund, answer) {
         NotOk::Absent(_) => Asked::NotKnown,
         NotOk::Doubt(doubt) => Asked::Unknown(doubt),
-        NotOk::Refused(refusal) | NotOk::RefusedOrTooSoon(refusal) | NotOk::BalanceLow(refusal) => {
-            Asked::Unknown(Doubt::new(DoubtKind::Inconclusive, refusal.code))
-        }
+        NotOk::Refused(refusal)
+        | NotOk::RefusedOrTooSoon(refusal)
+        | NotOk::BalanceLow(refusal)
+        | NotOk::NotYet(refusal) => Asked::Unknown(Doubt::new(DoubtKind::Inconclusive, refusal.code)),
     }
 }
 
 /// The question for an order; `None` for a number that can't be one of WeChat Pay, so that nothing is asked.
-pub(crate) fn order_request(mchid: &str, number: &OrderNumber) -> Option<Request> {
+pub(crate) fn order_request(account: &Account, number: &OrderNumber) -> Option<Request> {
     let path = match number {
         OrderNumber::OrderNo(number) if refund::is_order_no(number) => {
             format!("out-trade-no/{}", encoded(number.as_str()))
@@ -57,7 +63,7 @@ pub(crate) fn order_request(mchid: &str, number: &OrderNumber) -> Option<Request
         OrderNumber::TransactionId(number) if is_transaction_id(number) => format!("id/{}", encoded(number.as_str())),
         OrderNumber::OrderNo(_) | OrderNumber::TransactionId(_) => return None,
     };
-    Some(Request::get("query_order", format!("/v3/pay/transactions/{path}?mchid={mchid}")))
+    Some(Request::get("query_order", format!("{}/{path}?{}", account.transactions(), account.order_query())))
 }
 
 /// At most 32 digits and letters. Source: wechat-pay §8, §18.
@@ -68,7 +74,18 @@ fn is_transaction_id(number: &TransactionId) -> bool {
 /// The order object, as far as we need it.
 #[derive(Deserialize)]
 struct OrderObject {
-    mchid: String,
+    #[serde(default)]
+    appid: Option<String>,
+    #[serde(default)]
+    sp_appid: Option<String>,
+    #[serde(default)]
+    sub_appid: Option<String>,
+    #[serde(default)]
+    mchid: Option<String>,
+    #[serde(default)]
+    sp_mchid: Option<String>,
+    #[serde(default)]
+    sub_mchid: Option<String>,
     out_trade_no: OrderNo,
     #[serde(default)]
     transaction_id: Option<String>,
@@ -87,6 +104,10 @@ struct OrderObject {
 struct PayerObject {
     #[serde(default)]
     openid: Option<String>,
+    #[serde(default)]
+    sp_openid: Option<String>,
+    #[serde(default)]
+    sub_openid: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -99,12 +120,12 @@ struct AmountObject {
 
 /// The order in the answer, `None` where the wallet doesn't know it.
 pub(crate) fn read_order(
-    mchid: &str,
+    account: &Account,
     number: &OrderNumber,
     answer: &Answer,
 ) -> Result<Option<WalletOrder>, WalletError> {
     if answer.status == 200 {
-        return Ok(Some(order(mchid, number, answer)?));
+        return Ok(Some(order(account, number, answer)?));
     }
     match errors::read(Call::LookUp, answer) {
         NotOk::Absent(_) => Ok(None),
@@ -119,6 +140,7 @@ pub(crate) fn look_up_failed(answer: NotOk) -> WalletError {
         NotOk::Refused(refusal)
         | NotOk::RefusedOrTooSoon(refusal)
         | NotOk::BalanceLow(refusal)
+        | NotOk::NotYet(refusal)
         | NotOk::Absent(refusal) => {
             let Refusal { code, detail, signed: _ } = refusal;
             WalletError::Refused { code, detail }
@@ -126,19 +148,22 @@ pub(crate) fn look_up_failed(answer: NotOk) -> WalletError {
     }
 }
 
-fn order(mchid: &str, asked: &OrderNumber, answer: &Answer) -> Result<WalletOrder, Doubt> {
-    if let Err(distrust) = &answer.trust {
-        return Err(Doubt::new(DoubtKind::BadSignature, format!("HTTP 200: {}", distrust.as_str())));
-    }
+fn order(account: &Account, asked: &OrderNumber, answer: &Answer) -> Result<WalletOrder, Doubt> {
+    answer.proven()?;
     let unreadable = |what: &str| Doubt::new(DoubtKind::Unreadable, what);
     let object: OrderObject =
         serde_json::from_slice(&answer.body).map_err(|_| unreadable("HTTP 200 without an order object"))?;
     // Texts that aren't known are left out, and now and then are there and empty.
     let given = |text: Option<String>| text.filter(|text| !text.is_empty());
-    let transaction_id = given(object.transaction_id)
+    let transaction_id = given(object.transaction_id.clone())
         .map(|text| TransactionId::parse(&text).map_err(|_| unreadable("transaction_id is no number")))
         .transpose()?;
-    let about_it = object.mchid == mchid
+    let named = Named {
+        mchid: object.mchid.as_deref(),
+        sp_mchid: object.sp_mchid.as_deref(),
+        sub_mchid: object.sub_mchid.as_deref(),
+    };
+    let about_it = account.is_named(named)
         && match asked {
             OrderNumber::OrderNo(number) => *number == object.out_trade_no,
             OrderNumber::TransactionId(number) => Some(number) == transaction_id.as_ref(),
@@ -149,21 +174,37 @@ fn order(mchid: &str, asked: &OrderNumber, answer: &Answer) -> Result<WalletOrde
     let state = state(&object.trade_state).ok_or_else(|| unreadable("a trade_state that is not known"))?;
     let amount = object
         .amount
+        .as_ref()
         .and_then(|amount| amount.total.map(|total| Money::new(total, amount.currency.unwrap_or(Currency::CNY))))
         .transpose()
         .map_err(|_| unreadable("amount.total is no amount"))?;
-    let paid_at = given(object.success_time)
+    let paid_at = given(object.success_time.clone())
         .map(|text| text.parse().map_err(|_| unreadable("success_time is no time")))
         .transpose()?;
+    let payer = payer(account, &object);
     Ok(WalletOrder {
         order_no: object.out_trade_no,
         transaction_id,
         state,
         amount,
         paid_at,
-        payer: object.payer.and_then(|payer| payer.openid).and_then(|openid| PayerId::new(&openid)),
+        payer,
         trade_type: given(object.trade_type),
     })
+}
+
+/// Who paid, by the name that a payment code's owner gets, too: within the served merchant's app where one is set, else
+/// within the app that the order names (wechat-pay §17, §19).
+fn payer(account: &Account, object: &OrderObject) -> Option<PayerId> {
+    let payer = object.payer.as_ref()?;
+    let within = |app: Option<&str>, openid: Option<&str>| PayerId::within(app?, openid?);
+    let Some(sub) = &account.sub else {
+        return within(object.appid.as_deref().or(account.appid.as_deref()), payer.openid.as_deref());
+    };
+    match &sub.appid {
+        Some(app) => within(object.sub_appid.as_deref().or(Some(app)), payer.sub_openid.as_deref()),
+        None => within(object.sp_appid.as_deref().or(account.appid.as_deref()), payer.sp_openid.as_deref()),
+    }
 }
 
 /// Source: wechat-pay §8.
@@ -200,14 +241,44 @@ mod tests {
     }
 
     fn call(request_no: &str) -> RefundCall {
-        RefundCall {
-            order: OrderRef { order_no: OrderNo::parse("T20250101000001").unwrap(), transaction_id: None },
-            request_no: WalletRequestNo::parse(request_no).unwrap(),
-            amount: Money::fen(2000).unwrap(),
-            total: Money::fen(5000).unwrap(),
-            reason: String::new(),
-            notify_url: None,
-        }
+        let request_no = WalletRequestNo::parse(request_no).unwrap();
+        let order = OrderRef { order_no: OrderNo::parse("T20250101000001").unwrap(), transaction_id: None };
+        RefundCall { order, request_no, ..fixtures::refund_call() }
+    }
+
+    fn order_request(mchid: &str, number: &OrderNumber) -> Option<Request> {
+        super::order_request(&Account { mchid: mchid.to_owned(), ..fixtures::account() }, number)
+    }
+
+    fn refund_request(call: &RefundCall) -> Option<Request> {
+        super::refund_request(&fixtures::account(), call)
+    }
+
+    fn read_order(mchid: &str, number: &OrderNumber, answer: &Answer) -> Result<Option<WalletOrder>, WalletError> {
+        super::read_order(&Account { mchid: mchid.to_owned(), ..fixtures::account() }, number, answer)
+    }
+
+    #[test]
+    fn a_partner_asks_for_its_merchant_and_takes_no_others_order() {
+        let account = fixtures::partner();
+        let number = order_no("T20250101000001");
+        assert_eq!(
+            super::order_request(&account, &number).unwrap().target,
+            "/v3/pay/partner/transactions/out-trade-no/T20250101000001?sp_mchid=1900000109&sub_mchid=1900000200"
+        );
+        assert_eq!(
+            super::refund_request(&account, &call("R-1")).unwrap().target,
+            "/v3/refund/domestic/refunds/R-1?sub_mchid=1900000200"
+        );
+        let mut body = paid();
+        body.as_object_mut().unwrap().remove("mchid");
+        body["sp_mchid"] = MCHID.into();
+        body["sub_mchid"] = "1900000200".into();
+        body["payer"] = json!({"sp_openid": "oSp", "sub_openid": "oSub"});
+        let order = super::read_order(&account, &number, &answer(200, Ok(()), &body)).unwrap().unwrap();
+        assert_eq!(order.payer, PayerId::within("wx2222222222222222", "oSub"));
+        body["sub_mchid"] = "1900000201".into();
+        assert!(super::read_order(&account, &number, &answer(200, Ok(()), &body)).is_err());
     }
 
     fn answer(status: u16, trust: Result<(), Distrust>, body: &Value) -> Answer {
@@ -270,7 +341,7 @@ mod tests {
             state: WalletOrderState::Paid,
             amount: Some(Money::fen(5000).unwrap()),
             paid_at: Some("2025-01-01T02:00:00Z".parse().unwrap()),
-            payer: PayerId::new("oUpF8uMuAJO_M2pxb1Q9zNjWeS6o"),
+            payer: PayerId::within("wx8888888888888888", "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o"),
             trade_type: Some("MICROPAY".to_owned()),
         };
         assert_eq!(order, expected);

@@ -9,22 +9,42 @@ use scanback_wallet::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    account::Account,
     client::{Answer, Request},
     errors::{self, Call, NotOk, Refusal, cut},
 };
 
 /// Longest reason that the payer may be shown, in characters. Source: wechat-pay §10.
 const MAX_REASON: usize = 80;
+/// The same for the name of goods.
+const MAX_GOODS_NAME: usize = 256;
 
 #[derive(Serialize)]
 struct RefundBody<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sub_mchid: Option<&'a str>,
     out_trade_no: &'a str,
     out_refund_no: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
     reason: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     notify_url: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    funds_account: Option<&'a str>,
     amount: AmountBody,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    goods_detail: Vec<GoodsBody<'a>>,
+}
+
+/// Source: wechat-pay §10. Amounts are fen.
+#[derive(Serialize)]
+struct GoodsBody<'a> {
+    merchant_goods_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    goods_name: Option<&'a str>,
+    unit_price: i64,
+    refund_amount: i64,
+    refund_quantity: u32,
 }
 
 #[derive(Serialize)]
@@ -36,7 +56,12 @@ struct AmountBody {
 
 /// A call that WeChat Pay can only refuse, so that it is not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct NotSent(&'static str);
+pub(crate) struct NotSent(pub(crate) &'static str);
+
+impl NotSent {
+    pub(crate) const ORDER_NO: Self = Self("the order number has not the form of one of WeChat Pay");
+    pub(crate) const UNWRITABLE: Self = Self("the request can't be written");
+}
 
 /// Nothing left this process, which is as good as a refusal. It is still believed only for the only send of the number, and
 /// with the wallet's word that it doesn't know the number: another release of this program may have judged otherwise.
@@ -51,7 +76,7 @@ impl From<NotSent> for Outcome {
 ///
 /// Names the order by its out_trade_no alone: the wallet's own number may be learnt between two sends, and a repeat must
 /// not differ.
-pub(crate) fn request(call: &RefundCall) -> Result<Request, NotSent> {
+pub(crate) fn request(account: &Account, call: &RefundCall) -> Result<Request, NotSent> {
     if call.amount.currency() != Currency::CNY || call.total.currency() != Currency::CNY {
         return Err(NotSent("WeChat Pay refunds CNY only"));
     }
@@ -59,20 +84,35 @@ pub(crate) fn request(call: &RefundCall) -> Result<Request, NotSent> {
         return Err(NotSent("the amount is zero or above what was paid"));
     }
     if !is_order_no(&call.order.order_no) {
-        return Err(NotSent("the order number has not the form of one of WeChat Pay"));
+        return Err(NotSent::ORDER_NO);
     }
     if !is_refund_no(&call.request_no) {
         return Err(NotSent("the refund number has not the form that WeChat Pay takes"));
     }
+    let goods = call.goods.iter().map(|goods| {
+        if !(1..=32).contains(&goods.goods_id.len()) || goods.refund_amount.currency() != Currency::CNY {
+            return Err(NotSent("a part of the goods has a number that WeChat Pay doesn't take, or another currency"));
+        }
+        Ok(GoodsBody {
+            merchant_goods_id: &goods.goods_id,
+            goods_name: goods.name.as_deref().map(|name| cut(name, MAX_GOODS_NAME)),
+            unit_price: goods.unit_price.value(),
+            refund_amount: goods.refund_amount.value(),
+            refund_quantity: goods.quantity,
+        })
+    });
     let body = RefundBody {
+        sub_mchid: account.sub_mchid(),
         out_trade_no: call.order.order_no.as_str(),
         out_refund_no: call.request_no.as_str(),
         reason: cut(&call.reason, MAX_REASON),
         notify_url: call.notify_url.as_deref(),
+        funds_account: account.funds_account.as_deref(),
         amount: AmountBody { refund: call.amount.value(), total: call.total.value(), currency: Currency::CNY },
+        goods_detail: goods.collect::<Result<_, _>>()?,
     };
-    let body = serde_json::to_vec(&body).map_err(|_| NotSent("the request can't be written"))?;
-    Ok(Request { operation: "refund", method: Method::POST, target: "/v3/refund/domestic/refunds".to_owned(), body })
+    let body = serde_json::to_vec(&body).map_err(|_| NotSent::UNWRITABLE)?;
+    Ok(Request { body, ..Request::of("refund", Method::POST, "/v3/refund/domestic/refunds".to_owned()) })
 }
 
 /// 6–32 of digits, letters, `_ - | *`. Source: wechat-pay §8.
@@ -107,7 +147,9 @@ pub(crate) fn read(call: &RefundCall, answer: &Answer) -> Outcome {
             Outcome::Held(Hold { reason: HoldReason::MerchantBalanceLow, detail: refusal.code })
         }
         // The table knows no absence for a refund: a missing order is a refusal.
-        NotOk::Absent(refusal) => Outcome::Unknown(Doubt::new(DoubtKind::Inconclusive, refusal.code)),
+        NotOk::Absent(refusal) | NotOk::NotYet(refusal) => {
+            Outcome::Unknown(Doubt::new(DoubtKind::Inconclusive, refusal.code))
+        }
         NotOk::Doubt(doubt) => Outcome::Unknown(doubt),
     }
 }
@@ -135,9 +177,7 @@ struct AmountObject {
 
 /// The wallet's record of `call` in a 200: verified, and about what we asked and nothing else.
 pub(crate) fn record(call: &RefundCall, answer: &Answer) -> Result<RefundRecord, Doubt> {
-    if let Err(distrust) = &answer.trust {
-        return Err(Doubt::new(DoubtKind::BadSignature, format!("HTTP 200: {}", distrust.as_str())));
-    }
+    answer.proven()?;
     let unreadable = |what: &str| Doubt::new(DoubtKind::Unreadable, what);
     let object: RefundObject =
         serde_json::from_slice(&answer.body).map_err(|_| unreadable("HTTP 200 without a refund object"))?;
@@ -162,6 +202,7 @@ pub(crate) fn record(call: &RefundCall, answer: &Answer) -> Result<RefundRecord,
         amount: call.amount,
         status,
         settled_at: settled_at(object.success_time.as_deref()),
+        order_refunded: None, // WeChat never says it
     })
 }
 
@@ -188,7 +229,7 @@ pub(crate) fn fen(value: i64) -> Option<Money> {
 
 #[cfg(test)]
 mod tests {
-    use scanback_wallet::{OrderRef, TransactionId};
+    use scanback_wallet::{OrderRef, RefundedGoods};
     use serde_json::{Value, json};
 
     use super::*;
@@ -197,19 +238,12 @@ mod tests {
         verify::Distrust,
     };
 
-    /// The refund that the vectors speak of.
     fn call() -> RefundCall {
-        RefundCall {
-            order: OrderRef {
-                order_no: OrderNo::parse("T20250101000001").unwrap(),
-                transaction_id: Some(TransactionId::parse("4200000000202501010000000001").unwrap()),
-            },
-            request_no: WalletRequestNo::parse("R20250101000001-1").unwrap(),
-            amount: Money::fen(2000).unwrap(),
-            total: Money::fen(5000).unwrap(),
-            reason: "商品已售完".to_owned(),
-            notify_url: Some("https://merchant.example/notify/wechat/demo".to_owned()),
-        }
+        fixtures::refund_call()
+    }
+
+    fn request(call: &RefundCall) -> Result<Request, NotSent> {
+        super::request(&fixtures::account(), call)
     }
 
     /// The recorded answer, with some of it replaced.
@@ -253,6 +287,25 @@ mod tests {
     }
 
     #[test]
+    fn goods_account_and_served_merchant_are_named_where_they_are_known() {
+        let goods = |id: &str| RefundedGoods {
+            goods_id: id.to_owned(),
+            name: Some("杯".repeat(300)),
+            unit_price: Money::fen(1000).unwrap(),
+            refund_amount: Money::fen(2000).unwrap(),
+            quantity: 2,
+        };
+        let account = Account { funds_account: Some("AVAILABLE".to_owned()), ..fixtures::partner() };
+        let sent = super::request(&account, &RefundCall { goods: vec![goods("SKU-1")], ..call() }).unwrap();
+        let body: Value = serde_json::from_slice(&sent.body).unwrap();
+        assert_eq!((text(&body["sub_mchid"]), text(&body["funds_account"])), ("1900000200", "AVAILABLE"));
+        let expected = json!([{"merchant_goods_id": "SKU-1", "goods_name": "杯".repeat(256), "unit_price": 1000,
+            "refund_amount": 2000, "refund_quantity": 2}]);
+        assert_eq!(body["goods_detail"], expected);
+        assert!(request(&RefundCall { goods: vec![goods("")], ..call() }).is_err());
+    }
+
+    #[test]
     fn what_the_wallet_can_only_refuse_is_not_sent() {
         let order = |text: &str| OrderRef { order_no: OrderNo::parse(text).unwrap(), transaction_id: None };
         let usd = |value| Money::new(value, Currency::parse("USD").unwrap()).unwrap();
@@ -291,6 +344,7 @@ mod tests {
                 amount: Money::fen(2000).unwrap(),
                 status,
                 settled_at: Some(paid_at),
+                order_refunded: None,
             };
             let expected = if done { Outcome::Done(expected) } else { Outcome::Pending(expected) };
             assert_eq!(read(&call(), &answer), expected, "{word}");
@@ -326,7 +380,7 @@ mod tests {
             Distrust::Incomplete,
             Distrust::Wrong,
             Distrust::Probe,
-            Distrust::Stale,
+            Distrust::Stale(-301),
             Distrust::UnknownSerial("6A".to_owned()),
         ] {
             let answer = Answer { trust: Err(distrust.clone()), ..answer(|body| body["status"] = "SUCCESS".into()) };

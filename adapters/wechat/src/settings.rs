@@ -2,11 +2,13 @@
 
 use std::fmt;
 
+use jiff::Timestamp;
 use reqwest::Url;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::{
     keys::{self, ApiV3Key, Certificate, KeyError, MerchantKey, PUBLIC_KEY_ID},
+    payer::{ApiV2Key, SignType},
     verify::Verifiers,
 };
 
@@ -28,8 +30,20 @@ pub struct SettingsText {
     pub merchant_cert: Option<String>,
     /// The certificate's serial, where the certificate itself isn't at hand. With both, they must agree.
     pub merchant_serial: Option<String>,
+    /// In partner mode (服务商): the merchant that is served. `mchid`, key and serial are then the partner's.
+    pub sub_mchid: Option<String>,
+    /// The app of the merchant that is served, where payers are known by it.
+    pub sub_appid: Option<String>,
+    /// Where refunds are paid from (`AVAILABLE`, `UNSETTLED`), for the few merchants that must say so. Changing it while
+    /// refunds are under way makes their repeats differ.
+    pub funds_account: Option<String>,
     /// The APIv3 key: 32 bytes.
     pub apiv3_key: SecretString,
+    /// The APIv2 key: 32 characters. With it, and `appid`, the payer behind a payment code is looked up; WeChat grants that
+    /// merchant by merchant.
+    pub apiv2_key: Option<SecretString>,
+    /// How messages of the old API are signed.
+    pub v2_sign_type: SignType,
     /// Platform certificates (平台证书), PEM, any number in each text. May be empty: they are then fetched when the first
     /// answer needs one (wechat-pay §4).
     pub platform_certs: Vec<String>,
@@ -58,10 +72,28 @@ pub struct Settings {
     pub merchant_key: MerchantKey,
     /// Serial of the certificate that belongs to `merchant_key`: upper-case hex.
     pub merchant_serial: String,
+    /// In partner mode, the merchant that is served.
+    pub sub_mchid: Option<String>,
+    /// The app of that merchant.
+    pub sub_appid: Option<String>,
+    /// Where refunds are paid from, where that is to be said.
+    pub funds_account: Option<String>,
     /// Decrypts notifications and platform certificates.
     pub apiv3_key: ApiV3Key,
+    /// Signs the look-up of a payer.
+    pub apiv2_key: Option<ApiV2Key>,
     /// Verify answers and notifications.
     pub verifiers: Verifiers,
+    /// The end of the merchant's own certificate, where it is at hand.
+    pub merchant_cert_until: Option<Timestamp>,
+}
+
+impl Settings {
+    /// When the first of the configured certificates ends. A platform certificate that ends is replaced by itself.
+    #[must_use]
+    pub fn first_expiry(&self) -> Option<Timestamp> {
+        self.merchant_cert_until
+    }
 }
 
 impl fmt::Debug for Settings {
@@ -123,8 +155,21 @@ impl SettingsText {
     pub fn check(&self) -> Result<Settings, SettingsError> {
         let key = |field| move |problem| SettingsError::Key { field, problem };
         let base_url = check_base_url(&self.base_url)?;
-        if self.mchid.is_empty() || self.mchid.len() > 32 || !self.mchid.bytes().all(|b| b.is_ascii_digit()) {
+        let number = |text: &str| (1..=32).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+        if !number(&self.mchid) {
             return Err(SettingsError::Value { field: "mchid", problem: "has 1 to 32 digits" });
+        }
+        if self.sub_mchid.as_deref().is_some_and(|text| !number(text)) {
+            return Err(SettingsError::Value { field: "sub_mchid", problem: "has 1 to 32 digits" });
+        }
+        if self.sub_appid.is_some() && self.sub_mchid.is_none() {
+            return Err(SettingsError::Value { field: "sub_appid", problem: "goes with sub_mchid (partner mode)" });
+        }
+        if self.funds_account.as_deref().is_some_and(|word| !matches!(word, "AVAILABLE" | "UNSETTLED")) {
+            return Err(SettingsError::Value {
+                field: "funds_account",
+                problem: "is AVAILABLE or UNSETTLED, or left out",
+            });
         }
         let merchant_key = MerchantKey::from_text(self.merchant_key.expose_secret()).map_err(key("merchant_key"))?;
         let certificate =
@@ -148,8 +193,32 @@ impl SettingsText {
             }
             verifiers.add_public_key(id, pem).map_err(key("public_key"))?;
         }
-        let (mchid, appid) = (self.mchid.clone(), self.appid.clone());
-        Ok(Settings { base_url, mchid, appid, merchant_key, merchant_serial, apiv3_key, verifiers })
+        Ok(Settings {
+            base_url,
+            mchid: self.mchid.clone(),
+            appid: app("appid", self.appid.as_deref())?,
+            sub_mchid: self.sub_mchid.clone(),
+            sub_appid: app("sub_appid", self.sub_appid.as_deref())?,
+            funds_account: self.funds_account.clone(),
+            merchant_key,
+            merchant_serial,
+            apiv3_key,
+            apiv2_key: self.apiv2()?,
+            verifiers,
+            merchant_cert_until: certificate.as_ref().map(Certificate::valid_until),
+        })
+    }
+
+    fn apiv2(&self) -> Result<Option<ApiV2Key>, SettingsError> {
+        let Some(text) = &self.apiv2_key else { return Ok(None) };
+        if self.appid.is_none() {
+            let problem = "goes with appid: payers are known by the app";
+            return Err(SettingsError::Value { field: "apiv2_key", problem });
+        }
+        let problem = "has 32 visible characters: the APIv2 key as set in the merchant console";
+        ApiV2Key::from_text(text.expose_secret(), self.v2_sign_type)
+            .map(Some)
+            .ok_or(SettingsError::Value { field: "apiv2_key", problem })
     }
 
     fn serial(&self, certificate: Option<&Certificate>) -> Result<String, SettingsError> {
@@ -170,6 +239,17 @@ impl SettingsText {
             (_, Some(certificate)) => Ok(certificate.serial().to_owned()),
         }
     }
+}
+
+fn app(field: &'static str, text: Option<&str>) -> Result<Option<String>, SettingsError> {
+    let Some(text) = text else { return Ok(None) };
+    if !(1..=32).contains(&text.len()) || !text.bytes().all(|b| b.is_ascii_alphanumeric()) {
+        return Err(SettingsError::Value {
+            field,
+            problem: "has 1 to 32 letters and digits, such as wx0123456789abcdef",
+        });
+    }
+    Ok(Some(text.to_owned()))
 }
 
 /// An unsigned refusal counts only over verified TLS (contract §4 rule 5), so plain http is for a sandbox on this machine.
@@ -203,7 +283,12 @@ mod tests {
             merchant_key: file("merchant_key.b64").into(),
             merchant_cert: Some(file("merchant_cert.pem")),
             merchant_serial: None,
+            sub_mchid: None,
+            sub_appid: None,
+            funds_account: None,
             apiv3_key: text(&params["apiv3_key"]).into(),
+            apiv2_key: None,
+            v2_sign_type: SignType::Md5,
             platform_certs: vec![file("platform_cert.pem") + &file("platform_cert_next.pem")],
             public_key: Some(PublicKeyText {
                 id: text(&params["platform_public_key_id"]).to_owned(),
@@ -297,6 +382,15 @@ mod tests {
                 "public_key holds a certificate",
             ),
             (SettingsText { mchid: "19\"00".into(), ..good() }, "mchid has 1 to 32 digits"),
+            (SettingsText { sub_mchid: Some("x&y".into()), ..good() }, "sub_mchid has 1 to 32 digits"),
+            (SettingsText { sub_appid: Some("wx1".into()), ..good() }, "sub_appid goes with sub_mchid"),
+            (SettingsText { appid: Some("wx 1".into()), ..good() }, "appid has 1 to 32"),
+            (SettingsText { funds_account: Some("MINE".into()), ..good() }, "funds_account is AVAILABLE"),
+            (SettingsText { apiv2_key: Some("short".into()), ..good() }, "apiv2_key has 32 visible"),
+            (
+                SettingsText { apiv2_key: Some("0".repeat(32).into()), appid: None, ..good() },
+                "apiv2_key goes with appid",
+            ),
             (SettingsText { base_url: "http://api.mch.weixin.qq.com".into(), ..good() }, "base_url needs https"),
             (
                 SettingsText { base_url: "https://api.mch.weixin.qq.com/v3".into(), ..good() },

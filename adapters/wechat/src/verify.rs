@@ -9,7 +9,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use jiff::Timestamp;
 
 use crate::{
-    keys::{self, Certificate, KeyError, PUBLIC_KEY_ID},
+    keys::{self, Certificate, KeyError, PUBLIC_KEY_ID, SealingKey},
     sign::{SCHEME, answer_string},
 };
 
@@ -30,6 +30,8 @@ pub struct Verifiers {
 #[derive(Clone)]
 struct Verifier {
     key: Arc<ParsedPublicKey>,
+    /// The same key, to encrypt with.
+    sealing: Arc<SealingKey>,
     /// The end of a certificate's validity. A public key has none (wechat-pay §5).
     valid_until: Option<Timestamp>,
 }
@@ -40,7 +42,8 @@ impl Verifiers {
     /// [`KeyError`] where its key is too short or can't be used.
     pub fn add_certificate(&mut self, certificate: &Certificate) -> Result<(), KeyError> {
         let key = Arc::new(certificate.verifying_key()?);
-        let verifier = Verifier { key, valid_until: Some(certificate.valid_until()) };
+        let sealing = Arc::new(certificate.sealing_key()?);
+        let verifier = Verifier { key, sealing, valid_until: Some(certificate.valid_until()) };
         self.keys.insert(keys::serial(certificate.serial()), verifier);
         Ok(())
     }
@@ -49,8 +52,9 @@ impl Verifiers {
     /// # Errors
     /// [`KeyError`] where the text is no usable public key.
     pub fn add_public_key(&mut self, id: &str, text: &str) -> Result<(), KeyError> {
-        let key = Arc::new(keys::public_key(text)?);
-        self.keys.insert(id.to_owned(), Verifier { key, valid_until: None });
+        let (key, sealing) = keys::public_key(text)?;
+        let (key, sealing) = (Arc::new(key), Arc::new(sealing));
+        self.keys.insert(id.to_owned(), Verifier { key, sealing, valid_until: None });
         self.public_key_id = Some(id.to_owned());
         Ok(())
     }
@@ -58,6 +62,24 @@ impl Verifiers {
     /// What to send as `Wechatpay-Serial`: the public key's id, where there is one.
     pub(crate) fn public_key_id(&self) -> Option<&str> {
         self.public_key_id.as_deref()
+    }
+
+    /// What to encrypt with, and its serial: the public key where there is one, else the newest certificate, which is the
+    /// one that ends last (wechat-pay §4, §6).
+    pub(crate) fn encrypting(&self) -> Option<(&str, &SealingKey)> {
+        let by_id = self.public_key_id.as_deref().and_then(|id| self.keys.get_key_value(id));
+        let newest = || self.keys.iter().max_by_key(|(_, verifier)| verifier.valid_until);
+        by_id.or_else(newest).map(|(serial, verifier)| (serial.as_str(), &*verifier.sealing))
+    }
+
+    /// When the first certificate ends; `None` where there is none.
+    pub(crate) fn first_end(&self) -> Option<Timestamp> {
+        self.keys.values().filter_map(|verifier| verifier.valid_until).min()
+    }
+
+    /// Whether nothing can be verified yet.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.keys.is_empty()
     }
 
     /// The public key of these, and the certificates of `listed`: what the wallet's own list leaves valid.
@@ -108,8 +130,21 @@ pub(crate) enum Distrust {
     Wrong,
     /// The same, on purpose.
     Probe,
-    /// The signature fits, and is too old or from the future.
-    Stale,
+    /// The signature fits, and was made so many seconds before our clock's time; after it, where negative.
+    Stale(i64),
+}
+
+impl fmt::Display for Distrust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stale(skew_s) => write!(
+                f,
+                "{}: it differs by {skew_s} s from this machine's clock; if it does so each time, set the clock (NTP)",
+                self.as_str()
+            ),
+            _ => f.write_str(self.as_str()),
+        }
+    }
 }
 
 impl Distrust {
@@ -125,7 +160,7 @@ impl Distrust {
             Self::UnknownSerial(_) => "signed by a key that is not known",
             Self::Wrong => "the signature does not fit",
             Self::Probe => "a probe: signed wrongly on purpose",
-            Self::Stale => "the signature is too old or from the future",
+            Self::Stale(_) => "the signature is too old or from the future",
         }
     }
 
@@ -163,6 +198,11 @@ impl SignatureHeaders {
         Ok(Self { serial, timestamp, nonce, signature })
     }
 
+    /// When it was signed, in Unix seconds.
+    pub(crate) fn signed_at(&self) -> Option<i64> {
+        self.timestamp.parse().ok()
+    }
+
     /// Whether these headers prove `body`: first the signature, then the clock.
     pub(crate) fn verify(&self, body: &[u8], verifiers: &Verifiers, now: Timestamp) -> Result<(), Distrust> {
         let key = verifiers.find(&self.serial, now).ok_or_else(|| Distrust::UnknownSerial(self.serial.clone()))?;
@@ -171,7 +211,7 @@ impl SignatureHeaders {
         key.verify_sig(&answer_string(&self.timestamp, &self.nonce, body), &signature).map_err(|_| wrong())?;
         let signed_at: i64 = self.timestamp.parse().map_err(|_| Distrust::Wrong)?;
         if now.as_second().abs_diff(signed_at) >= CLOCK_LIMIT_S {
-            return Err(Distrust::Stale);
+            return Err(Distrust::Stale(now.as_second().saturating_sub(signed_at)));
         }
         Ok(())
     }
@@ -199,6 +239,14 @@ mod tests {
     }
 
     #[test]
+    fn what_is_encrypted_is_encrypted_for_the_public_key_else_for_the_newest_certificate() {
+        assert!(Verifiers::default().encrypting().is_none() && Verifiers::default().is_empty());
+        let named = |verifiers: &Verifiers| verifiers.encrypting().unwrap().0.to_owned();
+        assert_eq!(named(&fixtures::verifiers()), "PUB_KEY_ID_0114232134912410000000000000");
+        assert_eq!(named(&fixtures::certificates_only()), "6A11CE00000000000000000000000000000000B2");
+    }
+
+    #[test]
     fn every_vector_is_judged_as_it_says() {
         let vectors = fixtures::vectors();
         let cases = vectors["response_verification"].as_array().unwrap();
@@ -208,7 +256,7 @@ mod tests {
             let expected = match text(&case["name"]) {
                 "tampered_body" | "serial_of_another_key" => Err(Distrust::Wrong),
                 "probe_traffic" => Err(Distrust::Probe),
-                "clock_skew" => Err(Distrust::Stale),
+                "clock_skew" => Err(Distrust::Stale(301)),
                 _ => Ok(()),
             };
             assert_eq!(case["valid"].as_bool().unwrap(), expected.is_ok(), "{}", case["name"]);
@@ -225,8 +273,8 @@ mod tests {
             (at, Ok(())),
             (at + 299, Ok(())),
             (at - 299, Ok(())),
-            (at + 300, Err(Distrust::Stale)),
-            (at - 300, Err(Distrust::Stale)),
+            (at + 300, Err(Distrust::Stale(300))),
+            (at - 300, Err(Distrust::Stale(-300))),
         ] {
             assert_eq!(verify(case, now), expected, "{}", now - at);
         }
@@ -282,7 +330,7 @@ mod tests {
         let after_2034 = 2_060_000_000;
         assert!(matches!(verify(case, after_2034), Err(Distrust::UnknownSerial(_))));
         let public_key_case = &vectors["response_verification"][1];
-        assert_eq!(verify(public_key_case, after_2034), Err(Distrust::Stale), "a public key has no end");
+        assert!(matches!(verify(public_key_case, after_2034), Err(Distrust::Stale(_))), "a public key has no end");
     }
 
     #[test]

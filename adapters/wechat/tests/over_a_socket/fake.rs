@@ -16,7 +16,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use jiff::Timestamp;
 use rsa::{Pkcs1v15Sign, RsaPublicKey, pkcs8::DecodePublicKey as _};
 use scanback_wallet::Clock;
-use scanback_wechat::{PublicKeyText, SettingsText, WechatPay};
+use scanback_wechat::{PublicKeyText, SettingsText, SignType, WechatPay};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::{
@@ -32,9 +32,13 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Total time-out where it is what the test waits for.
 const IMPATIENCE: Duration = Duration::from_millis(500);
 
-fn file(name: &str) -> String {
+pub(crate) fn bytes(name: &str) -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/wire/wechat").join(name);
-    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn file(name: &str) -> String {
+    String::from_utf8(bytes(name)).unwrap()
 }
 
 pub(crate) fn vectors() -> &'static Value {
@@ -82,6 +86,8 @@ pub(crate) fn order_answer(out_trade_no: &str) -> String {
 #[derive(Clone)]
 pub(crate) enum Reply {
     Raw(String),
+    /// The same, of any bytes.
+    Bytes(Vec<u8>),
     /// Reads the request, answers nothing, keeps the line open.
     Silence,
     /// Reads the request and hangs up.
@@ -139,6 +145,12 @@ impl Reply {
         Self::with(200, &headers, text(&case["body"]))
     }
 
+    /// An unsigned download.
+    pub(crate) fn file(content_type: &str, body: &[u8]) -> Self {
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\n", body.len());
+        Self::Bytes([head.as_bytes(), b"connection: close\r\n\r\n", body].concat())
+    }
+
     fn with(status: u16, headers: &[(&str, String)], body: &str) -> Self {
         let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         let length = body.len();
@@ -150,6 +162,7 @@ impl Reply {
     pub(crate) fn name(&self) -> String {
         match self {
             Self::Raw(raw) => raw.lines().next().unwrap_or_default().to_owned(),
+            Self::Bytes(_) => "bytes".to_owned(),
             Self::Silence => "silence".to_owned(),
             Self::Close => "close".to_owned(),
             Self::Reset => "reset".to_owned(),
@@ -169,6 +182,10 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
+    pub(crate) fn body(&self) -> String {
+        String::from_utf8(self.body.clone()).unwrap()
+    }
+
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(String::as_str)
     }
@@ -227,6 +244,10 @@ impl Fake {
         Self { address, seen }
     }
 
+    pub(crate) fn address(&self) -> std::net::SocketAddr {
+        self.address
+    }
+
     pub(crate) fn requests(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
     }
@@ -237,11 +258,16 @@ impl Fake {
         SettingsText {
             base_url: format!("http://{}", self.address),
             mchid: text(&params["mchid"]).to_owned(),
-            appid: None,
+            appid: Some(text(&params["appid"]).to_owned()),
             merchant_key: file("merchant_key.b64").into(),
             merchant_cert: Some(file("merchant_cert.pem")),
             merchant_serial: None,
+            sub_mchid: None,
+            sub_appid: None,
+            funds_account: None,
             apiv3_key: text(&params["apiv3_key"]).into(),
+            apiv2_key: Some(text(&params["apiv2_key"]).into()),
+            v2_sign_type: SignType::Md5,
             platform_certs: vec![file("platform_cert.pem")],
             public_key: Some(PublicKeyText {
                 id: text(&params["platform_public_key_id"]).to_owned(),
@@ -292,12 +318,13 @@ async fn read(stream: &mut TcpStream) -> Option<Seen> {
 
 async fn answer(stream: &mut TcpStream, reply: &Reply) {
     let bytes = match reply {
-        Reply::Raw(raw) => raw,
-        Reply::Silence | Reply::Close | Reply::Reset => "",
-        Reply::Half | Reply::HalfThenSilence => HALF,
+        Reply::Raw(raw) => raw.as_bytes(),
+        Reply::Bytes(bytes) => bytes,
+        Reply::Silence | Reply::Close | Reply::Reset => b"",
+        Reply::Half | Reply::HalfThenSilence => HALF.as_bytes(),
     };
     // The client may hang up first, as it does on an answer that is too large.
-    let _ = stream.write_all(bytes.as_bytes()).await;
+    let _ = stream.write_all(bytes).await;
     if matches!(reply, Reply::Reset) {
         stream.set_zero_linger().unwrap(); // dropping it then sends RST
     }

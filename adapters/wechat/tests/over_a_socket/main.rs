@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what went wrong by failing")]
 
 mod fake;
+mod operations;
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,6 +21,7 @@ fn call() -> RefundCall {
         total: Money::fen(5000).unwrap(),
         reason: "商品已售完".to_owned(),
         notify_url: None,
+        goods: Vec::new(),
     }
 }
 
