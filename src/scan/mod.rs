@@ -1,8 +1,17 @@
 //! From a camera's bytes to the texts of the codes in it: QR Code and Code 128. Pure and synchronous: [`read_frame`] uses
 //! one core for as long as its budget; [`ScanPool`] keeps that off the async threads.
 //!
-//! `picture` checks the limits and unpacks; `chain` runs the decoders `qr` and `code128`; `sight` measures why nothing was
-//! read. What a text means is not decided here: see [`crate::domain::code`].
+//! - `picture` checks the limits and unpacks to luma; `sight` measures why nothing was read.
+//! - `chain` runs the [`Stage`]s, cheapest first, under a `deadline`; `view` keeps what one has worked out for the next.
+//!   - `qr` and `code128` are the readers of other makes (rxing, rqrr), `black` their black and white.
+//!   - `regions` finds where in a picture a code could be; `grey` has pixels between pixels.
+//!   - `square` is our own reader for QR codes: doubtful modules, an equaliser against blur, erasures against glare.
+//!   - `bars` is our own reader for Code 128: means of lines at any angle, patterns fitted instead of widths counted.
+//! - Of a burst, `quality` says which frames are worth the dear stages, `evidence` puts together what frames say.
+//!
+//! Never a wrong number: a QR code needs its error correction, and where that leaned on erasures, unused check codewords and
+//! a text that ends as the standard says; bars from averaged lines need two strips that share none. What a text means is
+//! not decided here: see [`crate::domain::code`].
 
 mod bars;
 mod black;

@@ -8,8 +8,8 @@ const TILE: usize = 8;
 
 /// Edges of a tile, as a share of those of the busiest tiles, from which it belongs to a region.
 const BUSY: f32 = 0.16;
-/// And in luma a pixel: below it there is only noise.
-const FEWEST_EDGES: f32 = 2.0;
+/// And in twice the luma a pixel: below it there is only noise.
+const FEWEST_EDGES: f32 = 3.0;
 
 /// How much one way the edges must run (0 any way, 1 all one way) for bars.
 const ONE_WAY: f32 = 0.55;
@@ -98,9 +98,10 @@ impl Edges {
             for (tile, left) in tiles[y / TILE * across..][..across].iter_mut().zip((0..).step_by(TILE)) {
                 let right = (left + TILE + 1).min(grey.width);
                 let (mut xx, mut yy, mut xy) = (0, 0, 0);
-                for (pair, under) in row[left..right].windows(2).zip(&below[left..right]) {
-                    let here = i32::from(pair[0]);
-                    let (dx, dy) = (i32::from(pair[1]) - here, i32::from(*under) - here);
+                // Between four pixels: what lies between two would see a slope of one side and miss that of the other.
+                for (pair, under) in row[left..right].windows(2).zip(below[left..right].windows(2)) {
+                    let [here, aside, down, across] = [pair[0], pair[1], under[0], under[1]].map(i32::from);
+                    let (dx, dy) = (aside + across - here - down, down + across - here - aside);
                     xx += dx * dx;
                     yy += dy * dy;
                     xy += dx * dy;
@@ -239,7 +240,7 @@ mod tests {
                 Luma([if u.abs() < 90.0 && v.abs() < 30.0 && (u + 90.0) % 8.0 < 4.0 { 20 } else { 220 }])
             });
             let found = Edges::of(Grey::of(&luma)).stripes();
-            let best = found.first().unwrap();
+            let best = found.first().unwrap_or_else(|| panic!("nothing at {degrees}"));
             let turn = (best.direction - degrees.to_radians()).rem_euclid(std::f32::consts::PI);
             assert!(turn.min(std::f32::consts::PI - turn) < 0.12, "{degrees}: {best:?}");
             assert!(best.middle.distance(Spot::new(220.0, 150.0)) < 14.0, "{best:?}");

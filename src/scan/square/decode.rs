@@ -245,7 +245,7 @@ fn text_end(data: &[u8], version: u32) -> Option<usize> {
 
 /// The padding's codewords in turns.
 const fn pad(nth: usize) -> u8 {
-    if nth % 2 == 0 { 0xEC } else { 0x11 }
+    if nth.is_multiple_of(2) { 0xEC } else { 0x11 }
 }
 
 /// Whether padding as the standard has it fills the rest from bit `end`.

@@ -9,8 +9,16 @@ const REACH: usize = 4;
 /// Modules a side for which the light is measured together.
 const PATCH: usize = 3;
 
-/// Contrast below which a module says nothing, as a share of the code's contrast. A reflection leaves about this much.
-const FAINT: f32 = 0.25;
+/// Contrast below which a module says less and less, as a share of the code's contrast: in a reflection, or where something
+/// grey lies over light paper and looks dark beside it.
+const FAINT: f32 = 0.55;
+
+/// Luma that only a reflection has where paper, in the middle of its range, stays below the other.
+const BLOWN_OUT: f32 = 250.0;
+const BRIGHT_PAPER: f32 = 240.0;
+
+/// What a module in a reflection is worth: as good as nothing.
+const IN_REFLECTION: f32 = 0.04;
 
 /// Middle and half of the range between dark and light, a module each.
 pub(super) struct Levels {
@@ -18,6 +26,8 @@ pub(super) struct Levels {
     half: Vec<f32>,
     /// Half of the contrast of the code as a whole.
     whole: f32,
+    /// Luma from which a module is a reflection and not paper.
+    reflection: f32,
 }
 
 impl Levels {
@@ -60,7 +70,13 @@ impl Levels {
         sorted.sort_by(f32::total_cmp);
         // The upper quarter: a reflection over half of the code doesn't change what its contrast is.
         let whole = sorted.get(sorted.len() * 3 / 4).copied().unwrap_or(0.0).max(1.0);
-        Self { middle, half, whole }
+        let mut light: Vec<f32> =
+            values.iter().zip(&middle).filter(|(value, middle)| value > middle).map(|(value, _)| *value).collect();
+        light.sort_by(f32::total_cmp);
+        let paper = light.get(light.len() / 2).copied().unwrap_or(f32::MAX);
+        // Where paper itself is nearly blown out, a reflection can't be told from it.
+        let reflection = if paper < BRIGHT_PAPER { BLOWN_OUT } else { f32::MAX };
+        Self { middle, half, whole, reflection }
     }
 
     /// As [`Self::darkness`], but neither cut off nor weighed: for sums of several values.
@@ -68,15 +84,16 @@ impl Levels {
         (self.middle[module] - value) / self.half[module].max(self.whole * FAINT)
     }
 
-    /// How much there is to tell by at a place: 1 enough, 0 nothing.
-    pub(super) fn clearness(&self, module: usize) -> f32 {
-        (self.half[module] / (self.whole * FAINT)).min(1.0)
+    /// How much there is to tell by at a place where luma is `value`: 1 enough, 0 nothing.
+    pub(super) fn clearness(&self, module: usize, value: f32) -> f32 {
+        let clear = (self.half[module] / (self.whole * FAINT)).min(1.0);
+        if value >= self.reflection { clear * IN_REFLECTION } else { clear }
     }
 
     /// How dark a value is for its place: 1 dark, -1 light, near 0 where there is nothing to tell by.
     pub(super) fn darkness(&self, module: usize, value: f32) -> f32 {
         let half = self.half[module];
-        let clear = self.clearness(module);
+        let clear = self.clearness(module, value);
         ((self.middle[module] - value) / half.max(0.5)).clamp(-1.3, 1.3) * clear
     }
 }

@@ -127,7 +127,7 @@ impl Samples {
         let of_module = |at: usize| (at / side * 2 + REACH) * width + at % side * 2 + REACH;
         let middles: Vec<f32> = (0..side * side).map(|at| values[of_module(at)]).collect();
         let levels = Levels::from_values(&middles, side);
-        let contrast = (0..side * side).map(|at| levels.clearness(at)).collect();
+        let contrast = middles.iter().enumerate().map(|(at, &value)| levels.clearness(at, value)).collect();
         for y in 0..width {
             for x in 0..width {
                 let module = |at: usize| (at.saturating_sub(REACH) / 2).min(side - 1);
