@@ -75,7 +75,7 @@ impl Signer {
     }
 }
 
-fn nonce() -> String {
+pub(super) fn nonce() -> String {
     rand::thread_rng().sample_iter(Alphanumeric).take(NONCE_LENGTH).map(char::from).collect()
 }
 
