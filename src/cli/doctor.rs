@@ -19,6 +19,7 @@ use secrecy::ExposeSecret as _;
 use super::ConfigArgs;
 use crate::{
     config::{ConfigError, Settings},
+    domain::payer::PayerCheck,
     keys::{Keys, KeysHealth},
     ledger::{CLOCK_LIMIT, Ledger, LedgerClock},
     scan::{Limits, read_frame},
@@ -146,9 +147,8 @@ async fn redis(settings: &Settings, findings: &mut Findings) {
 
 async fn database(settings: &Settings, findings: &mut Findings) -> Option<Ledger> {
     let url = settings.database_url.expose_secret();
-    if let Some(path) = url.strip_prefix("sqlite:").map(|rest| rest.split('?').next().unwrap_or(rest))
-        && !Path::new(path).exists()
-    {
+    let file = url.strip_prefix("sqlite:").map(|rest| rest.strip_prefix("//").unwrap_or(rest));
+    if file.is_some_and(|file| !Path::new(file.split('?').next().unwrap_or(file)).exists()) {
         findings.say(Verdict::Warn, "database", "the SQLite file is not there yet: `serve` or `migrate` makes it");
         return None;
     }
@@ -190,8 +190,8 @@ async fn database_settings(ledger: &Ledger, findings: &mut Findings) {
         }
     }
     for name in ledger.settings_that_lose_commits().await.unwrap_or_default() {
-        let what = format_args!("{name} is off: a crash can forget refunds that were acknowledged; set {name} = on");
-        findings.say(Verdict::Warn, "database", what);
+        let how = format_args!("an acknowledged refund could be forgotten in a crash: set {name} = on");
+        findings.say(Verdict::Warn, &format!("database setting {name}"), how);
     }
     if let Ok(Some(ahead)) = LedgerClock::default().set_by(ledger).await
         && ahead.abs() > CLOCK_LIMIT
@@ -273,6 +273,7 @@ fn expiries(settings: &Settings, findings: &mut Findings) {
 
 /// Asks each wallet for an order that nobody has: a signature that it takes, and an answer that we verify.
 async fn wallets(settings: Settings, findings: &mut Findings) {
+    let check = settings.policy.payer_check;
     let accounts = match startup::accounts_of(settings) {
         Ok(accounts) => accounts,
         Err(error) => return findings.say(Verdict::Fail, "wallets", error),
@@ -295,6 +296,14 @@ async fn wallets(settings: Settings, findings: &mut Findings) {
             ),
         }
         clock(&merchant, kind.as_str(), &*wallet, findings);
+        if check != PayerCheck::Off && !wallet.capabilities().names_payer {
+            let how = if check == PayerCheck::Required {
+                "is required, and this account can't say who shows a payment code: each refund by one is refused"
+            } else {
+                "is on, and this account can't say who shows a payment code: those refunds pass unchecked"
+            };
+            findings.say(Verdict::Warn, &format!("policy.payer_check with {kind} of {merchant}"), how);
+        }
     }
 }
 

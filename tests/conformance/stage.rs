@@ -177,7 +177,8 @@ impl Stage for SandboxStage {
     }
 
     fn plays(&self, operation: Operation) -> bool {
-        !matches!(operation, Operation::Payer | Operation::Bill) // the sandbox has neither yet
+        // the sandbox has none of these yet
+        !matches!(operation, Operation::Payer | Operation::Bill | Operation::AbnormalRefund)
     }
 
     async fn break_next(&self, operation: Operation, fault: Fault) -> bool {

@@ -1,5 +1,7 @@
 //! Alipay: what arrives at `/gateway.do` (alipay §1 to §6).
 
+mod archive;
+pub(crate) mod bill;
 mod cipher;
 mod gateway;
 mod node;
@@ -33,15 +35,17 @@ enum Call {
     RefundQuery,
     Close,
     Cancel,
+    Bill,
 }
 
 impl Call {
-    const METHODS: [(&'static str, Self); 5] = [
+    const METHODS: [(&'static str, Self); 6] = [
         ("alipay.trade.query", Self::Query),
         ("alipay.trade.refund", Self::Refund),
         ("alipay.trade.fastpay.refund.query", Self::RefundQuery),
         ("alipay.trade.close", Self::Close),
         ("alipay.trade.cancel", Self::Cancel),
+        ("alipay.data.dataservice.bill.downloadurl.query", Self::Bill),
     ];
 
     fn read(method: &str) -> Option<Self> {
@@ -55,6 +59,7 @@ impl Call {
             Self::RefundQuery => Operation::QueryRefund,
             Self::Close => Operation::Close,
             Self::Cancel => Operation::Void,
+            Self::Bill => Operation::Bill,
         }
     }
 
@@ -65,6 +70,7 @@ impl Call {
             Self::RefundQuery => trade::refund_query(world, content),
             Self::Close => trade::close(world, content),
             Self::Cancel => trade::cancel(world, content),
+            Self::Bill => bill::address(world, content),
         };
         done.unwrap_or_else(|node| node)
     }

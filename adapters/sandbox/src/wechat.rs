@@ -2,6 +2,7 @@
 
 mod answer;
 mod auth;
+mod bill;
 mod cipher;
 mod notification;
 mod orders;
@@ -33,6 +34,9 @@ enum Call {
     Refund,
     QueryRefund(String),
     Certificates,
+    TradeBill,
+    FundFlowBill,
+    BillFile,
 }
 
 impl Call {
@@ -49,6 +53,9 @@ impl Call {
             ["v3", "refund", "domestic", "refunds"] if post => Self::Refund,
             ["v3", "refund", "domestic", "refunds", number] if get => Self::QueryRefund(text(number)?),
             ["v3", "certificates"] if get => Self::Certificates,
+            ["v3", "bill", "tradebill"] if get => Self::TradeBill,
+            ["v3", "bill", "fundflowbill"] if get => Self::FundFlowBill,
+            ["v3", "billdownload", "file"] if get => Self::BillFile,
             _ => return None,
         })
     }
@@ -61,6 +68,7 @@ impl Call {
             Self::Refund => Operation::Refund,
             Self::QueryRefund(_) => Operation::QueryRefund,
             Self::Certificates => Operation::Certificates,
+            Self::TradeBill | Self::FundFlowBill | Self::BillFile => Operation::Bill,
         }
     }
 
@@ -73,6 +81,9 @@ impl Call {
             Self::Refund => refunds::refund(world, body, fault.map(|fault| fault.kind)),
             Self::QueryRefund(number) => refunds::query(world, number),
             Self::Certificates => cipher::certificates(world, query)?,
+            Self::TradeBill => bill::trades(world, query).unwrap_or_else(|refused| refused),
+            Self::FundFlowBill => bill::funds(world, query).unwrap_or_else(|refused| refused),
+            Self::BillFile => bill::download(world, query),
         })
     }
 }

@@ -12,6 +12,7 @@ use crate::{
     books::{Books, News, Wallet},
     directory::{Identity, PlatformCertificate},
     faults::{Faults, Fired, Operation},
+    files::Files,
     keys::KeyError,
     scale::Scale,
     wechat::Nonces,
@@ -27,6 +28,8 @@ pub(crate) struct World {
     pub(crate) changed: Notify,
     books: Mutex<Books>,
     faults: Mutex<Faults>,
+    /// Bills that wait to be fetched.
+    pub(crate) files: Mutex<Files>,
     /// Newest last; two at most, the older one for the overlap.
     platform: RwLock<Vec<Arc<PlatformCertificate>>>,
     rotations: Mutex<usize>,
@@ -50,6 +53,7 @@ impl World {
             changed: Notify::new(),
             books: Mutex::new(Books::new(scale, seed)),
             faults: Mutex::new(Faults::new(seed)),
+            files: Mutex::default(),
             platform: RwLock::new(vec![Arc::clone(&identity.wechat.platform)]),
             rotations: Mutex::new(0),
             news,

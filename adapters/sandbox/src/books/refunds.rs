@@ -188,7 +188,7 @@ impl Books {
                 return Ok(Refunded { order: order.clone(), refund: refund.clone(), first: false });
             }
             let detail =
-                format!("first {} fen of {}, now {} fen of {:?}", refund.amount, holder.1, ask.amount, ask.order);
+                format!("first {} fen of {}, now {} fen of {}", refund.amount, holder.1, ask.amount, ask.order.text());
             self.violation(now, ViolationKind::NumberReused, &holder, &ask.number, detail);
             return Err(RefundRefusal::NumberReused);
         }
