@@ -177,8 +177,8 @@ impl Stage for SandboxStage {
     }
 
     fn plays(&self, operation: Operation) -> bool {
-        // the sandbox has none of these yet
-        !matches!(operation, Operation::Payer | Operation::Bill | Operation::AbnormalRefund)
+        // the sandbox has neither of these yet
+        !matches!(operation, Operation::Payer | Operation::AbnormalRefund)
     }
 
     async fn break_next(&self, operation: Operation, fault: Fault) -> bool {
