@@ -6,6 +6,7 @@ mod cipher;
 mod gateway;
 mod node;
 mod notification;
+mod payer;
 mod trade;
 mod yuan;
 
@@ -36,16 +37,19 @@ enum Call {
     Close,
     Cancel,
     Bill,
+    Payer,
 }
 
 impl Call {
-    const METHODS: [(&'static str, Self); 6] = [
+    const METHODS: [(&'static str, Self); 8] = [
         ("alipay.trade.query", Self::Query),
         ("alipay.trade.refund", Self::Refund),
         ("alipay.trade.fastpay.refund.query", Self::RefundQuery),
         ("alipay.trade.close", Self::Close),
         ("alipay.trade.cancel", Self::Cancel),
         ("alipay.data.dataservice.bill.downloadurl.query", Self::Bill),
+        ("alipay.user.twostage.common.use", Self::Payer),
+        ("alipay.marketing.facetoface.decode.use", Self::Payer),
     ];
 
     fn read(method: &str) -> Option<Self> {
@@ -60,6 +64,7 @@ impl Call {
             Self::Close => Operation::Close,
             Self::Cancel => Operation::Void,
             Self::Bill => Operation::Bill,
+            Self::Payer => Operation::Payer,
         }
     }
 
@@ -71,6 +76,7 @@ impl Call {
             Self::Close => trade::close(world, content),
             Self::Cancel => trade::cancel(world, content),
             Self::Bill => bill::address(world, content),
+            Self::Payer => payer::look_up(world, content),
         };
         done.unwrap_or_else(|node| node)
     }

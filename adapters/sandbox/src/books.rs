@@ -18,7 +18,7 @@ use serde::Serialize;
 
 pub(crate) use bill::Entry;
 pub(crate) use orders::{CloseRefusal, NewOrder, Order, OrderRefusal, OrderState, VoidRefusal};
-pub(crate) use refunds::{Ending, Refund, RefundAsk, RefundRefusal, RefundStatus, SettleRefusal};
+pub(crate) use refunds::{Ending, PayoutRefusal, Refund, RefundAsk, RefundRefusal, RefundStatus, SettleRefusal};
 
 use crate::scale::Scale;
 

@@ -125,6 +125,13 @@ pub(crate) enum RefundRefusal {
     NumberReused,
 }
 
+/// Why a refund is not sent to an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PayoutRefusal {
+    NotFound,
+    NotAbnormal,
+}
+
 /// Why a refund can't be settled by hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SettleRefusal {
@@ -334,6 +341,32 @@ impl Books {
         self.catch_up(now);
         let order = self.orders.get(self.wechat_refunds.get(number)?)?;
         Some((order.clone(), order.refund(number)?.clone()))
+    }
+
+    /// Sends an abnormal refund to an account: it is in work again, and ends as `ending` says (wechat-pay §12).
+    pub(crate) fn pay_to_account(
+        &mut self,
+        refund_id: &str,
+        number: &str,
+        ending: Ending,
+        now: Timestamp,
+    ) -> Result<(Order, Refund), PayoutRefusal> {
+        let (order, refund) = self.wechat_refund(number, now).ok_or(PayoutRefusal::NotFound)?;
+        if refund.wallet_refund_id != refund_id {
+            return Err(PayoutRefusal::NotFound);
+        }
+        if refund.status != RefundStatus::Abnormal {
+            return Err(PayoutRefusal::NotAbnormal);
+        }
+        let key = (order.wallet, order.out_trade_no);
+        let held =
+            self.orders.get_mut(&key).and_then(|order| order.refunds.iter_mut().find(|one| one.number == number));
+        let held = held.ok_or(PayoutRefusal::NotFound)?;
+        (held.status, held.settled_at, held.ending) = (RefundStatus::Processing, None, ending);
+        if ending != Ending::Stay {
+            self.due.insert((beijing::after(now, self.scale.of(WECHAT_PROCESSING)), number.to_owned()));
+        }
+        self.wechat_refund(number, now).ok_or(PayoutRefusal::NotFound)
     }
 
     /// Ends an open refund by hand (contract §7): `PROCESSING` or `ABNORMAL` becomes `SUCCESS`, `CLOSED` or `ABNORMAL`.

@@ -51,7 +51,7 @@ impl Signer {
         }
     }
 
-    fn key(&self) -> &SigningKey {
+    pub(super) fn key(&self) -> &SigningKey {
         match self {
             Self::PublicKey(world) => &world.identity.wechat.public_key_mode,
             Self::Certificate(platform) => &platform.key,

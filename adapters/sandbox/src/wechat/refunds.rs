@@ -136,7 +136,7 @@ fn refused(refusal: RefundRefusal) -> Reply {
 }
 
 /// The refund object, with whole numbers for amounts.
-fn refund_object(order: &Order, refund: &Refund) -> Value {
+pub(super) fn refund_object(order: &Order, refund: &Refund) -> Value {
     let mut object = json!({
         "refund_id": refund.wallet_refund_id,
         "out_refund_no": refund.number,
