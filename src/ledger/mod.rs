@@ -18,6 +18,8 @@ mod refund_queries;
 mod refunds;
 mod scans;
 mod sends;
+#[cfg(feature = "simulated")]
+mod steps;
 mod tokens;
 mod webhooks;
 
@@ -38,6 +40,8 @@ pub use refund_queries::{OrderFacts, RefundFilter};
 pub use refunds::{CommittedIntent, KeyOfRequest, NewRefund, Opened, first_answer};
 pub use scans::{Scan, ScanSubject};
 pub use sends::{ClaimedSend, Pace, SendTurn};
+#[cfg(feature = "simulated")]
+pub use steps::{Step, Steps};
 pub use tokens::{NewToken, TokenRow};
 pub use webhooks::{Delivery, DeliveryEnd, Endpoint};
 
@@ -63,7 +67,7 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Unavailable`] where the file can't be opened or the address can't be read.
     pub async fn open(url: &str, max_connections: u32) -> Result<Self, LedgerError> {
-        let random = Uuid::now_v7().as_u64_pair().1 >> 2; // behind the two bits that say the variant
+        let random = scanback_wallet::new_uuid().as_u64_pair().1 >> 2; // behind the two bits that say the variant
         let process = i64::try_from(random).unwrap_or(1).max(1);
         Ok(Self { db: db::Db::open(url, max_connections).await?, process })
     }
