@@ -297,7 +297,7 @@ mod tests {
             let (x, y) = (at % side, at / side);
             let seen = layout.known[at].is_some() || (x < side / 2 + 3) == left || y < 9;
             let sign = if drawn[y][x].value() { 1.0 } else { -1.0 };
-            sign * if seen { 0.9 } else { 0.02 * if at % 3 == 0 { -1.0 } else { 1.0 } }
+            sign * if seen { 0.9 } else { 0.02 * if at.is_multiple_of(3) { -1.0 } else { 1.0 } }
         };
         let modules = (0..side * side).map(module).collect();
         Seen { soft: Soft { version: 4, modules }, corners: [(0.0, 0.0); 4], fit: 0.9 }
