@@ -1,7 +1,7 @@
 //! SQLite, spoken to on the thread that asks.
 //!
 //! A statement on a local file takes microseconds, handing it to another thread and back a multiple of that, which is why
-//! this engine has a driver of its own (docs/adr/0005). Readers never wait for the writer (WAL).
+//! this engine has a driver of its own (docs/adr/0007). Readers never wait for the writer (WAL).
 
 use std::{
     collections::HashMap,
