@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::{
     domain::code::{NoSubject, Subject, decide},
-    scan::{Limits, Reading, Stage, Symbol, Symbology, read_frame_by},
+    scan::{Clock, Limits, Reading, Stage, Symbol, Symbology, read_frame_by},
 };
 
 /// Nothing went wrong, also where nothing was found.
@@ -154,7 +154,8 @@ fn read(args: &DecodeArgs, file: &Path) -> Result<Reading, String> {
     let most = u64::try_from(limits.max_bytes).unwrap_or(u64::MAX).saturating_add(1);
     let opened = File::open(file).and_then(|open| open.take(most).read_to_end(&mut bytes));
     opened.map_err(|error| format!("it can't be read: {error}"))?;
-    let (reading, luma) = read_frame_by(&bytes, &limits, &Stage::CHAIN).map_err(|error| error.to_string())?;
+    let (reading, luma) =
+        read_frame_by(&bytes, &limits, &Stage::CHAIN, Clock::Wall).map_err(|error| error.to_string())?;
     if let Some(to) = &args.annotate {
         annotate(&luma, &reading.symbols, to).map_err(|error| format!("{} can't be written: {error}", to.display()))?;
     }

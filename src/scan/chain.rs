@@ -1,43 +1,31 @@
 //! The chain of decoders, as data: quick and likely first. The first stage that reads something ends it, and a stage reads
-//! every code that it can. Order and worth of the stages: scanning notes, "The chains" (A, without its ladder).
+//! every code that it can. What each stage earns and costs: docs/scan-measured.md.
+//!
+//! A burst goes through the same chain: its first stage looks at all frames, as agreement is evidence; the dearer ones look
+//! at the best frames, best first, and what no frame says alone is put together.
 
-use std::{
-    cell::OnceCell,
-    time::{Duration, Instant},
-};
+use std::time::Duration;
 
 use image::GrayImage;
-use rxing::{
-    Binarizer, Luma8Source,
-    common::{BitArray, BitMatrix, GlobalHistogramBinarizer, LineOrientation},
-};
 use serde::Serialize;
 
 use super::{
-    Corners, Symbology,
-    black::black_and_white,
-    code128::{self, Bars, Effort, Lines},
+    Corners, Symbology, bars,
+    code128::{self, Bars, Effort},
+    deadline::Deadline,
+    evidence::Evidence,
     guard::guarded,
     qr::{self, Square},
+    quality, square,
+    view::{Local, View},
 };
 
 /// Rows that must agree on bars read with local thresholds: those make patterns out of noise, and the check of Code 128 is
 /// one digit of 103 (scanning notes, "Safety").
 const FEWEST_LOCAL_ROWS: usize = 2;
 
-/// When to stop. It is asked between stages, rows and codes: one decoder's look at one code can't be interrupted.
-#[derive(Clone, Copy)]
-pub(super) struct Deadline(Option<Instant>);
-
-impl Deadline {
-    pub(super) fn after(budget: Duration) -> Self {
-        Self(Instant::now().checked_add(budget))
-    }
-
-    pub(super) fn is_over(self) -> bool {
-        self.0.is_some_and(|at| Instant::now() >= at)
-    }
-}
+/// How many frames of a burst the dearer stages look at.
+const BEST_FRAMES: usize = 3;
 
 /// One look at the picture by one decoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -51,14 +39,25 @@ pub enum Stage {
     Rqrr,
     /// [`Self::RxingHarder`] on the inverted picture: a telephone in dark mode.
     InvertedRxingHarder,
-    /// [`Self::Rqrr`] on the inverted picture.
-    InvertedRqrr,
+    /// Our own reader for squares, see [`super::square`].
+    Square,
+    /// [`Self::Square`] on the inverted picture.
+    InvertedSquare,
+    /// Our own reader for bars, see [`super::bars`].
+    Bars,
 }
 
 impl Stage {
     /// The stages in their order.
-    pub const CHAIN: [Self; 5] =
-        [Self::Rxing, Self::RxingHarder, Self::Rqrr, Self::InvertedRxingHarder, Self::InvertedRqrr];
+    pub const CHAIN: [Self; 7] = [
+        Self::Rxing,
+        Self::RxingHarder,
+        Self::Bars,
+        Self::Square,
+        Self::InvertedRxingHarder,
+        Self::InvertedSquare,
+        Self::Rqrr,
+    ];
 
     /// Its name, for people.
     #[must_use]
@@ -68,16 +67,18 @@ impl Stage {
             Self::RxingHarder => "rxing, harder",
             Self::Rqrr => "rqrr",
             Self::InvertedRxingHarder => "inverted: rxing, harder",
-            Self::InvertedRqrr => "inverted: rqrr",
+            Self::Square => "own, squares",
+            Self::InvertedSquare => "inverted: own, squares",
+            Self::Bars => "own, bars",
         }
     }
 
     const fn is_inverted(self) -> bool {
-        matches!(self, Self::InvertedRxingHarder | Self::InvertedRqrr)
+        matches!(self, Self::InvertedRxingHarder | Self::InvertedSquare)
     }
 }
 
-/// What one stage did.
+/// What one stage did with one frame.
 #[derive(Clone, Copy, Debug)]
 pub struct Look {
     /// Which.
@@ -102,114 +103,138 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    fn of_square(one: Square) -> Self {
+    pub(super) fn of_square(one: Square) -> Self {
         Self { symbology: Symbology::QrCode, text: one.text, corners: one.corners }
     }
 
-    fn of_bars(one: Bars) -> Self {
+    pub(super) fn of_bars(one: Bars) -> Self {
         Self { symbology: Symbology::Code128, text: one.text, corners: one.corners }
     }
 }
 
-/// Runs `stages` until one reads something or the time is over. Every look is kept, for those who ask why.
-pub(super) fn run(luma: &GrayImage, stages: &[Stage], deadline: Deadline) -> (Vec<Reading>, Option<Stage>, Vec<Look>) {
-    let upright = View::of(luma);
-    let mut inverted: Option<GrayImage> = None;
-    let mut looks = Vec::new();
-    for &stage in stages {
-        // The first stage always has its turn: a machine so busy that the time is over before it began must still read.
-        if !looks.is_empty() && deadline.is_over() {
-            break;
-        }
-        let began = Instant::now();
-        let seen = if stage.is_inverted() {
-            let inverted = inverted.get_or_insert_with(|| invert(luma));
-            guarded(|| look(stage, &View::of(inverted), deadline))
-        } else {
-            guarded(|| look(stage, &upright, deadline))
-        };
-        let panicked = seen.is_none();
-        let (readings, damaged) = seen.unwrap_or_default();
-        let all = readings.len();
-        let readings: Vec<Reading> = readings.into_iter().filter(|one| !one.text.is_empty()).collect();
-        let (read, empty) = (readings.len(), all - readings.len());
-        looks.push(Look { stage, elapsed: began.elapsed(), read, damaged, empty, panicked });
-        if read > 0 {
-            return (readings, Some(stage), looks);
-        }
-    }
-    (Vec::new(), None, looks)
+/// What a stage saw in a frame.
+#[derive(Default)]
+pub(super) struct Seen {
+    pub(super) read: Vec<Reading>,
+    pub(super) damaged: usize,
+    /// Squares that were found and not read, and bars that too few lines read.
+    pub(super) squares: Vec<square::Seen>,
+    pub(super) bars: Vec<Bars>,
 }
 
-fn look(stage: Stage, view: &View<'_>, deadline: Deadline) -> (Vec<Reading>, usize) {
-    let harder = match stage {
-        Stage::Rqrr | Stage::InvertedRqrr => {
-            let seen = qr::by_rqrr(view.luma);
-            return (seen.read.into_iter().map(Reading::of_square).collect(), seen.damaged);
+/// What the chain made of one frame.
+#[derive(Default)]
+pub(super) struct Outcome {
+    pub(super) readings: Vec<(Reading, Stage)>,
+    pub(super) looks: Vec<Look>,
+}
+
+/// A frame and what was worked out for it.
+struct Frame<'a> {
+    view: View<'a>,
+    inverted: Option<GrayImage>,
+    outcome: Outcome,
+}
+
+/// Runs `stages` until one reads something or the time is over. One outcome a frame; every look is kept, for those who ask
+/// why.
+pub(super) fn run(frames: &[GrayImage], stages: &[Stage], deadline: Deadline) -> Vec<Outcome> {
+    let frame = |luma| Frame { view: View::of(luma), inverted: None, outcome: Outcome::default() };
+    let mut frames: Vec<Frame<'_>> = frames.iter().map(frame).collect();
+    let mut evidence = Evidence::default();
+    let mut best: Vec<usize> = Vec::new();
+    for (nth, &stage) in stages.iter().enumerate() {
+        if nth == 1 {
+            best = quality::best_first(frames.iter().map(|frame| frame.view.luma));
+            best.truncate(BEST_FRAMES);
         }
-        Stage::Rxing => false,
-        Stage::RxingHarder | Stage::InvertedRxingHarder => true,
+        let order: Vec<usize> = if nth == 0 { (0..frames.len()).collect() } else { best.clone() };
+        for at in order {
+            // The first stage always has its turn: a machine so busy that the time is over before it began must still read.
+            if nth > 0 && deadline.is_over() {
+                return outcomes(frames);
+            }
+            let Some(frame) = frames.get_mut(at) else { continue };
+            let mut seen = take_a_look(frame, stage, deadline);
+            evidence.weigh(stage, at, &mut seen);
+            frame.outcome.readings.extend(seen.read.into_iter().map(|reading| (reading, stage)));
+            if nth > 0 && !frame.outcome.readings.is_empty() {
+                return outcomes(frames);
+            }
+        }
+        if frames.iter().any(|frame| !frame.outcome.readings.is_empty()) {
+            break;
+        }
+    }
+    outcomes(frames)
+}
+
+fn outcomes(frames: Vec<Frame<'_>>) -> Vec<Outcome> {
+    frames.into_iter().map(|frame| frame.outcome).collect()
+}
+
+/// One stage's look at one frame, kept among its looks. A decoder that panics has seen nothing.
+fn take_a_look(frame: &mut Frame<'_>, stage: Stage, deadline: Deadline) -> Seen {
+    let began = deadline.used();
+    let seen = if stage.is_inverted() {
+        let inverted = frame.inverted.get_or_insert_with(|| invert(frame.view.luma));
+        guarded(|| look(stage, &View::of(inverted), deadline))
+    } else {
+        guarded(|| look(stage, &frame.view, deadline))
     };
+    let panicked = seen.is_none();
+    let mut seen = seen.unwrap_or_default();
+    let all = seen.read.len();
+    seen.read.retain(|one| !one.text.is_empty());
+    let (read, empty) = (seen.read.len(), all - seen.read.len());
+    let elapsed = deadline.used() - began;
+    frame.outcome.looks.push(Look { stage, elapsed, read, damaged: seen.damaged, empty, panicked });
+    seen
+}
+
+fn look(stage: Stage, view: &View<'_>, deadline: Deadline) -> Seen {
+    match stage {
+        Stage::Rxing => by_rxing(view, false, deadline),
+        Stage::RxingHarder | Stage::InvertedRxingHarder => by_rxing(view, true, deadline),
+        Stage::Rqrr => {
+            let seen = qr::by_rqrr(view.luma);
+            let read = seen.read.into_iter().map(Reading::of_square).collect();
+            Seen { read, damaged: seen.damaged, ..Seen::default() }
+        }
+        Stage::Square | Stage::InvertedSquare => {
+            let seen = square::read(view.luma, view.edges(), stage == Stage::Square, deadline);
+            let read = seen.read.into_iter().map(Reading::of_square).collect();
+            Seen { read, damaged: seen.unread.len(), squares: seen.unread, ..Seen::default() }
+        }
+        Stage::Bars => {
+            let mut seen = bars::read(view.grey(), view.edges(), deadline);
+            reach_ends(&mut seen.read, view);
+            let read = seen.read.into_iter().map(Reading::of_bars).collect();
+            Seen { read, bars: seen.alone, ..Seen::default() }
+        }
+    }
+}
+
+fn by_rxing(view: &View<'_>, harder: bool, deadline: Deadline) -> Seen {
     let mut bars = code128::read(view, if harder { Effort::Harder } else { Effort::Quick }, deadline);
     if harder && bars.is_empty() {
         let local = view.black_and_white().map(|matrix| code128::read(&Local(matrix), Effort::Harder, deadline));
         bars.extend(local.into_iter().flatten().filter(|one| one.rows >= FEWEST_LOCAL_ROWS));
     }
-    if let Some(matrix) = view.black_and_white() {
-        let black = |x: f32, y: f32| x >= 0.0 && y >= 0.0 && matrix.try_get(x as u32, y as u32).unwrap_or(false);
-        bars.iter_mut().for_each(|one| one.reach_ends(black));
-    }
+    reach_ends(&mut bars, view);
     let mut seen = view.black_and_white().map(|matrix| qr::by_rxing(matrix, harder, deadline)).unwrap_or_default();
     if seen.read.is_empty() && bars.is_empty() {
         seen.read.extend(view.black_and_white().and_then(|matrix| qr::by_older_rxing(matrix, harder)));
     }
     let squares = seen.read.into_iter().map(Reading::of_square);
-    (squares.chain(bars.into_iter().map(Reading::of_bars)).collect(), seen.damaged)
+    let read = squares.chain(bars.into_iter().map(Reading::of_bars)).collect();
+    Seen { read, damaged: seen.damaged, ..Seen::default() }
 }
 
-/// A picture as rxing sees it. It keeps rows and black and white once made, for the next stage.
-struct View<'a> {
-    luma: &'a GrayImage,
-    lines: Option<GlobalHistogramBinarizer<Luma8Source<'a>>>,
-    black_and_white: OnceCell<Option<BitMatrix>>,
-}
-
-impl<'a> View<'a> {
-    fn of(luma: &'a GrayImage) -> Self {
-        let source = Luma8Source::new_with_slice(luma.as_raw(), luma.width(), luma.height());
-        Self { luma, lines: source.ok().map(GlobalHistogramBinarizer::new), black_and_white: OnceCell::new() }
-    }
-
-    fn black_and_white(&self) -> Option<&BitMatrix> {
-        self.black_and_white.get_or_init(|| black_and_white(self.luma)).as_ref()
-    }
-}
-
-impl Lines for View<'_> {
-    fn line(&self, at: usize, direction: LineOrientation) -> Option<BitArray> {
-        self.lines.as_ref()?.get_black_line(at, direction).ok().map(std::borrow::Cow::into_owned)
-    }
-
-    fn size(&self) -> (usize, usize) {
-        (self.luma.width() as usize, self.luma.height() as usize)
-    }
-}
-
-/// Lines of the picture in black and white. Their thresholds are local: bars in the shade can be read that one threshold
-/// for the whole row loses.
-struct Local<'a>(&'a BitMatrix);
-
-impl Lines for Local<'_> {
-    fn line(&self, at: usize, direction: LineOrientation) -> Option<BitArray> {
-        Some(match direction {
-            LineOrientation::Row => self.0.getRow(at as u32),
-            LineOrientation::Column => self.0.getCol(at as u32),
-        })
-    }
-
-    fn size(&self) -> (usize, usize) {
-        (self.0.width() as usize, self.0.height() as usize)
-    }
+fn reach_ends(bars: &mut [Bars], view: &View<'_>) {
+    let Some(matrix) = view.black_and_white().filter(|_| !bars.is_empty()) else { return };
+    let black = |x: f32, y: f32| x >= 0.0 && y >= 0.0 && matrix.try_get(x as u32, y as u32).unwrap_or(false);
+    bars.iter_mut().for_each(|one| one.reach_ends(black));
 }
 
 fn invert(luma: &GrayImage) -> GrayImage {

@@ -7,7 +7,7 @@ use rxing::{
     oned::{Code128Reader, OneDReader},
 };
 
-use super::{Corners, chain::Deadline};
+use super::{Corners, deadline::Deadline};
 
 /// Bars of the shortest symbol: start, one character, check (three each) and stop (four).
 const FEWEST_EDGES: u32 = 26;
@@ -36,6 +36,11 @@ pub(super) struct Bars {
 }
 
 impl Bars {
+    /// Bars read in strips of their own, with modules of `module` pixels.
+    pub(super) const fn from_strips(text: String, corners: Corners, strips: usize, module: f32) -> Self {
+        Self { text, corners, rows: strips, module }
+    }
+
     /// Moves the corners to the ends of the first and the last bar. Rows that are read whole end earlier where bars lean:
     /// each of the two bars, two modules wide, is followed up and down while it is `black`.
     pub(super) fn reach_ends(&mut self, black: impl Fn(f32, f32) -> bool) {

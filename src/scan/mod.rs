@@ -1,17 +1,34 @@
 //! From a camera's bytes to the texts of the codes in it: QR Code and Code 128. Pure and synchronous: [`read_frame`] uses
 //! one core for as long as its budget; [`ScanPool`] keeps that off the async threads.
 //!
-//! `picture` checks the limits and unpacks; `chain` runs the decoders `qr` and `code128`; `sight` measures why nothing was
-//! read. What a text means is not decided here: see [`crate::domain::code`].
+//! - `picture` checks the limits and unpacks to luma; `sight` measures why nothing was read.
+//! - `chain` runs the [`Stage`]s, cheapest first, under a `deadline`; `view` keeps what one has worked out for the next.
+//!   - `qr` and `code128` are the readers of other makes (rxing, rqrr), `black` their black and white.
+//!   - `regions` finds where in a picture a code could be; `grey` has pixels between pixels.
+//!   - `square` is our own reader for QR codes: doubtful modules, an equaliser against blur, erasures against glare.
+//!   - `bars` is our own reader for Code 128: means of lines at any angle, patterns fitted instead of widths counted.
+//! - Of a burst, `quality` says which frames are worth the dear stages, `evidence` puts together what frames say.
+//!
+//! Never a wrong number: a QR code needs its error correction, and where that leaned on erasures, unused check codewords and
+//! a text that ends as the standard says; bars from averaged lines need two strips that share none. What a text means is
+//! not decided here: see [`crate::domain::code`].
 
+mod bars;
 mod black;
 mod chain;
 mod code128;
+mod deadline;
+mod evidence;
+mod grey;
 mod guard;
 mod picture;
 mod pool;
 mod qr;
+mod quality;
+mod regions;
 mod sight;
+mod square;
+mod view;
 
 use std::time::{Duration, Instant};
 
@@ -20,6 +37,7 @@ use serde::Serialize;
 
 pub use self::{
     chain::{Look, Stage},
+    deadline::Clock,
     pool::{ScanError, ScanPool},
     sight::{Sight, Unread},
 };
@@ -34,14 +52,14 @@ pub struct Limits {
     pub max_pixels: u64,
     /// Pixels of its longer side.
     pub max_side: u32,
-    /// How long the decoders may look, unpacking not counted. It is asked between stages and between codes: a look that has
-    /// begun ends. By the clock on the wall: generous, so that a busy machine doesn't miss what an idle one reads.
+    /// How long the decoders may look, at all frames of a burst together, unpacking not counted. It is asked between stages
+    /// and, within them, between rows and candidates. By the clock on the wall.
     pub budget: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_bytes: 8 << 20, max_pixels: 12_000_000, max_side: 8192, budget: Duration::from_secs(1) }
+        Self { max_bytes: 8 << 20, max_pixels: 12_000_000, max_side: 8192, budget: Duration::from_millis(300) }
     }
 }
 
@@ -101,11 +119,11 @@ pub struct Reading {
     pub height: u32,
     /// How long unpacking took.
     pub unpacking: Duration,
-    /// How long the decoders looked.
+    /// How long the decoders looked, at all frames of a burst together.
     pub looking: Duration,
-    /// Each stage that had its turn.
+    /// Each stage that had its turn with this frame.
     pub looks: Vec<Look>,
-    /// Measured only where nothing was read.
+    /// Measured only where nothing was read, in no frame.
     pub sight: Option<Sight>,
 }
 
@@ -174,32 +192,78 @@ impl FrameError {
     }
 }
 
-/// Reads all codes in a frame. Pure, and busy for up to tens of milliseconds: off the async threads, see [`ScanPool`].
+/// Reads all codes in a frame. Pure, and busy for up to its budget: off the async threads, see [`ScanPool`].
 ///
 /// That nothing was read is no error here: the answer says what was measured.
 /// # Errors
 /// [`FrameError`] where the bytes are no picture that may be unpacked.
 pub fn read_frame(bytes: &[u8], limits: &Limits) -> Result<Reading, FrameError> {
-    read_frame_by(bytes, limits, &Stage::CHAIN).map(|(reading, _)| reading)
+    read_frame_by(bytes, limits, &Stage::CHAIN, Clock::Wall).map(|(reading, _)| reading)
 }
 
-/// [`read_frame`] by stages of one's own choice, and the pixels that were looked at.
+/// [`read_frame`] by stages and a clock of one's own choice, and the pixels that were looked at.
 /// # Errors
 /// As [`read_frame`].
-pub fn read_frame_by(bytes: &[u8], limits: &Limits, stages: &[Stage]) -> Result<(Reading, GrayImage), FrameError> {
-    let began = Instant::now();
-    let luma = picture::unpack(bytes, limits)?;
-    let unpacking = began.elapsed();
-    let (readings, stage, looks) = chain::run(&luma, stages, chain::Deadline::after(limits.budget));
-    let mut symbols: Vec<Symbol> = Vec::new();
-    for reading in readings {
-        let (Some(text), Some(stage)) = (ScannedText::new(reading.text), stage) else { continue };
-        symbols.push(Symbol { symbology: reading.symbology, text, corners: reading.corners.to_pixels(), stage });
+pub fn read_frame_by(
+    bytes: &[u8],
+    limits: &Limits,
+    stages: &[Stage],
+    clock: Clock,
+) -> Result<(Reading, GrayImage), FrameError> {
+    let mut one = read_burst_by(&[bytes], limits, stages, clock)?;
+    one.pop().ok_or_else(|| FrameError::Damaged { why: "nothing came of it".to_owned() })
+}
+
+/// Reads all codes in the frames of one moment, which show the same thing: one budget for all. The cheapest stage looks at
+/// each of them, dearer ones at the best, and what no frame shows well enough alone is put together.
+///
+/// One answer for each frame that is a picture, in their order; a code that was read by several frames together is in the
+/// last of them.
+/// # Errors
+/// [`FrameError`] of the last frame where none can be unpacked.
+pub fn read_burst(frames: &[&[u8]], limits: &Limits) -> Result<Vec<Reading>, FrameError> {
+    let answers = read_burst_by(frames, limits, &Stage::CHAIN, Clock::Wall)?;
+    Ok(answers.into_iter().map(|(reading, _)| reading).collect())
+}
+
+/// [`read_burst`] by stages and a clock of one's own choice, and the pixels that were looked at.
+/// # Errors
+/// As [`read_burst`].
+pub fn read_burst_by(
+    frames: &[&[u8]],
+    limits: &Limits,
+    stages: &[Stage],
+    clock: Clock,
+) -> Result<Vec<(Reading, GrayImage)>, FrameError> {
+    let (mut pictures, mut unpacking, mut refused) = (Vec::new(), Vec::new(), None);
+    for bytes in frames {
+        let began = Instant::now();
+        match picture::unpack(bytes, limits) {
+            Ok(luma) => {
+                pictures.push(luma);
+                unpacking.push(began.elapsed());
+            }
+            Err(error) => refused = Some(error),
+        }
     }
-    let sight = symbols.is_empty().then(|| Sight::of(&luma));
-    let looking = began.elapsed() - unpacking;
-    let (width, height) = luma.dimensions();
-    Ok((Reading { symbols, width, height, unpacking, looking, looks, sight }, luma))
+    if let Some(error) = refused.filter(|_| pictures.is_empty()) {
+        return Err(error);
+    }
+    let deadline = deadline::Deadline::after(limits.budget, clock);
+    let outcomes = chain::run(&pictures, stages, deadline);
+    let looking = deadline.used();
+    let nothing_read = outcomes.iter().all(|outcome| outcome.readings.is_empty());
+    let answers = outcomes.into_iter().zip(pictures).zip(unpacking).map(|((outcome, luma), unpacking)| {
+        let symbol = |(one, stage): (chain::Reading, Stage)| {
+            let text = ScannedText::new(one.text)?;
+            Some(Symbol { symbology: one.symbology, text, corners: one.corners.to_pixels(), stage })
+        };
+        let symbols = outcome.readings.into_iter().filter_map(symbol).collect();
+        let sight = nothing_read.then(|| Sight::of(&luma));
+        let (width, height) = luma.dimensions();
+        (Reading { symbols, width, height, unpacking, looking, looks: outcome.looks, sight }, luma)
+    });
+    Ok(answers.collect())
 }
 
 #[cfg(test)]

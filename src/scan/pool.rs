@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-use super::{FrameError, Limits, Reading, read_frame};
+use super::{FrameError, Limits, Reading, read_burst, read_frame};
 
 /// Why a frame got no answer.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +68,21 @@ impl ScanPool {
             // Both are held by the thread: a caller that has gone away doesn't make it faster.
             let (_place, _turn) = (place, turn);
             read_frame(bytes.as_ref(), &limits)
+        });
+        Ok(look.await.map_err(|_| ScanError::Broken)??)
+    }
+
+    /// [`read_burst`], in turn: the frames of one moment, which take one place and one budget.
+    /// # Errors
+    /// As [`Self::read`]; a frame's fault only where all of them are faulty.
+    pub async fn read_burst(&self, frames: Vec<Arc<[u8]>>) -> Result<Vec<Reading>, ScanError> {
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| ScanError::Overloaded)?;
+        let turn = Arc::clone(&self.running).acquire_owned().await.map_err(|_| ScanError::Broken)?;
+        let limits = self.limits;
+        let look = tokio::task::spawn_blocking(move || {
+            let (_place, _turn) = (place, turn);
+            let frames: Vec<&[u8]> = frames.iter().map(AsRef::as_ref).collect();
+            read_burst(&frames, &limits)
         });
         Ok(look.await.map_err(|_| ScanError::Broken)??)
     }

@@ -16,7 +16,7 @@ use rxing::{
     },
 };
 
-use super::{Corners, chain::Deadline};
+use super::{Corners, deadline::Deadline};
 
 /// Once a code is read, how many more triples of finder patterns are tried for another one. Noise makes many triples, and
 /// a real second code is among the first: they come largest and squarest first.

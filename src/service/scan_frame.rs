@@ -95,21 +95,11 @@ impl Desk {
     /// The refusals of the scan: unreadable, too large, not recognised, ambiguous; [`Refusal::Overloaded`].
     pub async fn scan_frames(&self, caller: &Caller, frames: Vec<Arc<[u8]>>) -> Result<Scanned, ServiceError> {
         let began = self.now();
-        let mut readings = Vec::new();
-        let mut unreadable = None;
-        for frame in frames {
-            match self.scans.read(frame).await {
-                Ok(reading) => readings.push(reading),
-                Err(ScanError::Frame(error)) => unreadable = Some(error),
-                Err(ScanError::Overloaded) => return Err(Refusal::Overloaded.into()),
-                Err(error @ ScanError::Broken) => return Err(ServiceError::Internal(error.to_string())),
-            }
-        }
-        if readings.is_empty()
-            && let Some(error) = unreadable
-        {
-            return Err(refuse_frame(&error).into());
-        }
+        let readings = self.scans.read_burst(frames).await.map_err(|error| match error {
+            ScanError::Frame(error) => ServiceError::from(refuse_frame(&error)),
+            ScanError::Overloaded => Refusal::Overloaded.into(),
+            ScanError::Broken => ServiceError::Internal(error.to_string()),
+        })?;
         let (subject, payer_hash, view) = self.resolve(&caller.merchant_id, &readings).await?;
         let scan = Scan {
             scan_id: Uuid::now_v7(),

@@ -1,5 +1,6 @@
-//! Promises of the scanner: what it reads and where (`reading`), and what it refuses (`refusing`). `draw` makes frames.
+//! Promises of the scanner: what it reads and where (`reading`, `burst`), and what it refuses (`refusing`). `draw` makes frames.
 
+mod burst;
 mod draw;
 mod reading;
 mod refusing;

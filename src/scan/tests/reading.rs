@@ -23,9 +23,9 @@ fn every_fixture_reads_as_its_truth_says_and_nothing_else() {
 #[test]
 fn a_panicking_decoder_loses_its_turn_and_the_others_go_on() {
     let frame = fixture("rqrr-panics.png");
-    let (alone, _) = read_frame_by(&frame, &UNHURRIED, &[Stage::Rqrr]).unwrap();
+    let (alone, _) = read_frame_by(&frame, &UNHURRIED, &[Stage::Rqrr], Clock::Wall).unwrap();
     assert!(alone.looks[0].panicked && alone.symbols.is_empty());
-    let (after, _) = read_frame_by(&frame, &UNHURRIED, &[Stage::Rqrr, Stage::Rxing]).unwrap();
+    let (after, _) = read_frame_by(&frame, &UNHURRIED, &[Stage::Rqrr, Stage::Rxing], Clock::Wall).unwrap();
     assert_eq!(after.symbols[0].text.expose(), "1234567890");
     assert_eq!(after.symbols[0].stage, Stage::Rxing);
 }
@@ -37,10 +37,10 @@ fn each_decoder_finds_the_corners_of_a_qr_code() {
         let drawn = qr(&mut frame, CODE, 120, 90, module);
         let mut inverted = frame.clone();
         inverted.iter_mut().for_each(|pixel| *pixel = 255 - *pixel);
-        for stage in Stage::CHAIN {
-            let dark_mode = matches!(stage, Stage::InvertedRxingHarder | Stage::InvertedRqrr);
+        for stage in Stage::CHAIN.into_iter().filter(|stage| *stage != Stage::Bars) {
+            let dark_mode = matches!(stage, Stage::InvertedRxingHarder | Stage::InvertedSquare);
             let file = png(if dark_mode { inverted.clone() } else { frame.clone() });
-            let (reading, _) = read_frame_by(&file, &UNHURRIED, &[stage]).unwrap();
+            let (reading, _) = read_frame_by(&file, &UNHURRIED, &[stage], Clock::Wall).unwrap();
             assert_eq!(reading.symbols.len(), 1, "{stage:?}");
             assert_eq!(reading.symbols[0].text.expose(), CODE);
             assert_corners(&reading.symbols[0], drawn, 1);

@@ -1,0 +1,66 @@
+//! A picture as the readers see it: what one stage has worked out is kept for the next.
+
+use std::cell::OnceCell;
+
+use image::GrayImage;
+use rxing::{
+    Binarizer, Luma8Source,
+    common::{BitArray, BitMatrix, GlobalHistogramBinarizer, LineOrientation},
+};
+
+use super::{black::black_and_white, code128::Lines, grey::Grey, regions::Edges};
+
+/// A picture, its rows, its black and white, and its edges.
+pub(super) struct View<'a> {
+    pub(super) luma: &'a GrayImage,
+    lines: Option<GlobalHistogramBinarizer<Luma8Source<'a>>>,
+    black_and_white: OnceCell<Option<BitMatrix>>,
+    edges: OnceCell<Edges>,
+}
+
+impl<'a> View<'a> {
+    pub(super) fn of(luma: &'a GrayImage) -> Self {
+        let source = Luma8Source::new_with_slice(luma.as_raw(), luma.width(), luma.height());
+        let lines = source.ok().map(GlobalHistogramBinarizer::new);
+        Self { luma, lines, black_and_white: OnceCell::new(), edges: OnceCell::new() }
+    }
+
+    pub(super) fn grey(&self) -> Grey<'a> {
+        Grey::of(self.luma)
+    }
+
+    pub(super) fn black_and_white(&self) -> Option<&BitMatrix> {
+        self.black_and_white.get_or_init(|| black_and_white(self.luma)).as_ref()
+    }
+
+    pub(super) fn edges(&self) -> &Edges {
+        self.edges.get_or_init(|| Edges::of(self.grey()))
+    }
+}
+
+impl Lines for View<'_> {
+    fn line(&self, at: usize, direction: LineOrientation) -> Option<BitArray> {
+        self.lines.as_ref()?.get_black_line(at, direction).ok().map(std::borrow::Cow::into_owned)
+    }
+
+    fn size(&self) -> (usize, usize) {
+        (self.luma.width() as usize, self.luma.height() as usize)
+    }
+}
+
+/// Lines of the picture in black and white. Their thresholds are local: bars in the shade can be read that one threshold
+/// for the whole row loses.
+pub(super) struct Local<'a>(pub(super) &'a BitMatrix);
+
+impl Lines for Local<'_> {
+    fn line(&self, at: usize, direction: LineOrientation) -> Option<BitArray> {
+        Some(match direction {
+            LineOrientation::Row => self.0.getRow(at as u32),
+            LineOrientation::Column => self.0.getCol(at as u32),
+        })
+    }
+
+    fn size(&self) -> (usize, usize) {
+        (self.0.width() as usize, self.0.height() as usize)
+    }
+}
