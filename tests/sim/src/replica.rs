@@ -11,11 +11,14 @@ use std::{
 use anyhow::Context as _;
 use jiff::Timestamp;
 use scanback::{
-    domain::policy::{OperatorRule, Policy},
+    domain::{
+        gate::GateLimits,
+        policy::{OperatorRule, Policy},
+    },
     keys::Keys,
     ledger::{Ledger, Step, Steps},
     scan::{Limits, ScanPool},
-    service::{Desk, DeskParts, DeskSettings, Forwards, GateLimits, Pepper},
+    service::{Desk, DeskParts, DeskSettings, Forwards, Pepper},
     webhook::client::WebhookClient,
 };
 use scanback_wallet::{Clock, MerchantId, Wallet, WalletKind};
