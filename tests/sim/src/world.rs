@@ -146,6 +146,10 @@ impl World {
         }
     }
 
+    pub(crate) fn is_violated(&self) -> bool {
+        !self.state().violations.is_empty()
+    }
+
     /// A place where a process may die, sleep on, or just take its time.
     pub(crate) async fn point(&self, life: u64, place: &str) {
         let (dead, pause, takes) = {
