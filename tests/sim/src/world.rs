@@ -125,7 +125,6 @@ impl World {
     }
 
     /// Writes a line of what happened.
-    #[expect(clippy::print_stdout, reason = "a command that prints")]
     pub(crate) fn note(&self, line: &str) {
         let at = self.elapsed();
         let mut state = self.state();
