@@ -78,3 +78,16 @@ pub fn on(mutant: Mutant) -> bool {
 pub fn choose(mutant: Option<Mutant>) {
     CHOSEN.store(mutant.map_or(usize::MAX, |mutant| mutant as usize), Ordering::Relaxed);
 }
+
+/// A proof that proves nothing: of a refusal that nobody gave.
+#[cfg(feature = "mutants")]
+#[must_use]
+pub fn forged_refusal() -> crate::domain::refund::SoleRefusal {
+    use crate::domain::refund::{Evidence, Judgement, SoleRefusal};
+    let (code, detail) = (String::new(), String::new());
+    let refusal = scanback_wallet::Rejection { code, detail, proof: scanback_wallet::Proof::Answer };
+    match SoleRefusal::judge(&refusal, Evidence { sends: 1, absent: None, pace_kept: true }) {
+        Judgement::Believed(proof) => proof,
+        _ => unreachable!("the refusal of a sole send is believed"),
+    }
+}

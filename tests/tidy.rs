@@ -8,14 +8,15 @@ use std::{
 };
 
 /// A module of `src` and the others that it may use; what isn't named here it may not.
-const MAY_USE: [(&str, &[&str]); 13] = [
-    ("domain", &[]),
+const MAY_USE: [(&str, &[&str]); 14] = [
+    ("domain", &["mutants"]),
+    ("mutants", &["domain"]), // deliberate bugs, compiled in for the simulator alone
     ("words", &["domain"]),
-    ("ledger", &["domain"]),
+    ("ledger", &["domain", "mutants"]),
     ("keys", &["domain"]),
     ("scan", &["domain"]),
     ("webhook", &["domain"]),
-    ("service", &["domain", "ledger", "keys", "scan", "webhook"]),
+    ("service", &["domain", "ledger", "keys", "mutants", "scan", "webhook"]),
     ("worker", &["domain", "ledger", "service"]),
     ("telemetry", &[]),
     ("http", &["domain", "ledger", "keys", "scan", "service", "telemetry", "words"]),

@@ -60,7 +60,7 @@ impl Desk {
                     #[cfg(feature = "mutants")]
                     Asked::NotKnown if on(Mutant::NotKnownFails) => {
                         let failure = Failure { code: "not_known".into(), detail: String::new() };
-                        let news = News::Refused(SoleRefusal::forged(), failure);
+                        let news = News::Refused(crate::mutants::forged_refusal(), failure);
                         self.learn(job, &refund, paid_at, &wallet, news).await
                     }
                     Asked::NotKnown => match refund.unconfirmed.clone() {

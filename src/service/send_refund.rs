@@ -95,7 +95,10 @@ impl Desk {
             Outcome::Held(hold) => return News::Held(hold),
             #[cfg(feature = "mutants")]
             Outcome::Unknown(doubt) if on(Mutant::TimeoutFails) => {
-                return News::Refused(SoleRefusal::forged(), Failure { code: "timeout".into(), detail: doubt.detail });
+                return News::Refused(
+                    crate::mutants::forged_refusal(),
+                    Failure { code: "timeout".into(), detail: doubt.detail },
+                );
             }
             Outcome::Unknown(doubt) => return News::Nothing(Some(doubt)),
             Outcome::Rejected(rejection) => rejection,

@@ -101,7 +101,12 @@ impl SimWallet {
                 Verdict::Taken if state.dice.chance(faults.held) => (Answer::BalanceLow, None),
                 Verdict::Taken if self.kind == WalletKind::Alipay => {
                     if state.dice.chance(faults.nothing_moved) {
-                        (Answer::FundChangeN, None)
+                        // the call reached the wallet twice on the way, and this answers the second; or nothing moved
+                        let moved = state.dice.chance(500);
+                        if moved {
+                            state.books.enter(order_no, number, said, Status::Paid);
+                        }
+                        (Answer::FundChangeN, moved.then_some(Status::Paid))
                     } else {
                         state.books.enter(order_no, number, said, Status::Paid);
                         let entry = state.books.find(order_no, number);

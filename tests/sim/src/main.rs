@@ -89,7 +89,6 @@ impl Drop for Place {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "a command that prints")]
 fn main() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
     let place = Place::new()?;
@@ -139,7 +138,6 @@ fn main() -> anyhow::Result<ExitCode> {
 }
 
 #[cfg(feature = "mutants")]
-#[expect(clippy::print_stdout, reason = "a command that prints")]
 fn mutants(place: &Place, name: &str, seeds: Range<u64>) -> anyhow::Result<ExitCode> {
     use scanback::mutants::{Mutant, choose};
     let chosen: Vec<Mutant> =

@@ -29,6 +29,9 @@ const PATIENCE: Duration = Duration::from_secs(12);
 /// When it is over: by then everything must have settled. The ladders' longest rungs are below it.
 const LAST_CALL: Duration = Duration::from_secs(4 * 24 * 3600);
 
+/// A caller that has no answer by now gets none: calm came long before.
+const NO_ANSWER: Duration = Duration::from_secs(6 * 3600);
+
 /// What came of a seed.
 pub(crate) struct Outcome {
     pub(crate) violations: Vec<String>,
@@ -101,7 +104,7 @@ pub(crate) async fn run(seed: u64, store: &Path, kit: &Kit, traced: bool) -> any
     }
     // calls that are still on their way arrive within the wallets' own limit
     sleep(Duration::from_secs(400)).await;
-    while world.elapsed() < LAST_CALL && !auditor.is_settled() {
+    while world.elapsed() < LAST_CALL && !auditor.is_settled() && !world.is_violated() {
         sleep(Duration::from_secs(120)).await;
     }
     sleep(Duration::from_secs(400)).await;
@@ -167,6 +170,12 @@ async fn ask(world: World, wish: Wish) -> anyhow::Result<()> {
                 Ok(Err(error)) => world.note(&format!("{} hears of a fault: {error:?}", wish.key)),
                 Err(_) => world.note(&format!("{} hears nothing", wish.key)),
             }
+        }
+        if world.is_violated() {
+            return Ok(()); // what comes after a broken rule says nothing
+        }
+        if world.elapsed() > NO_ANSWER {
+            world.violated(format!("{} never got an answer", wish.key));
         }
         let wait = world.state().dice.between(500, 8_000);
         sleep(Duration::from_millis(wait)).await;

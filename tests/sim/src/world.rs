@@ -125,7 +125,6 @@ impl World {
     }
 
     /// Writes a line of what happened.
-    #[expect(clippy::print_stdout, reason = "a command that prints")]
     pub(crate) fn note(&self, line: &str) {
         let at = self.elapsed();
         let mut state = self.state();
@@ -144,6 +143,10 @@ impl World {
         if !state.violations.contains(&what) {
             state.violations.push(what);
         }
+    }
+
+    pub(crate) fn is_violated(&self) -> bool {
+        !self.state().violations.is_empty()
     }
 
     /// A place where a process may die, sleep on, or just take its time.
