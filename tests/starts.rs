@@ -48,6 +48,12 @@ async fn a_schema_of_a_newer_program_is_refused_by_name() {
         .await;
     let said = shop.does_not_start(|_| ());
     assert!(said.contains("9999") && said.contains("schema"), "{said}");
+    let doctor = shop.run(&["doctor"], "");
+    let said = String::from_utf8_lossy(&doctor.stdout).into_owned();
+    assert!(
+        !doctor.status.success() && said.lines().any(|line| line.contains("schema") && line.contains("9999")),
+        "{said}"
+    );
     shop.abandon().await;
 }
 
@@ -61,6 +67,8 @@ async fn a_database_that_may_lose_commits_is_told_of_by_name() {
     shop.set("database.url", url);
     shop.start().await;
     shop.until_logged(1, "synchronous_commit = on").await;
+    let said = String::from_utf8_lossy(&shop.run(&["doctor"], "").stdout).into_owned();
+    assert!(said.contains("synchronous_commit = on"), "{said}");
     shop.close().await;
 }
 

@@ -21,7 +21,7 @@ use crate::{
     config::{ConfigError, Settings},
     domain::payer::PayerCheck,
     keys::{Keys, KeysHealth},
-    ledger::Ledger,
+    ledger::{CLOCK_LIMIT, Ledger, LedgerClock},
     scan::{Limits, read_frame},
     startup,
 };
@@ -162,10 +162,7 @@ async fn database(settings: &Settings, findings: &mut Findings) -> Option<Ledger
     match ledger.ping().await {
         Ok(()) => {
             findings.say(Verdict::Ok, "database", "answers, and takes writes");
-            for name in ledger.settings_that_lose_commits().await.unwrap_or_default() {
-                let how = "an acknowledged refund could be forgotten in a crash: set it to on";
-                findings.say(Verdict::Warn, &format!("database setting {name}"), how);
-            }
+            database_settings(&ledger, findings).await;
             Some(ledger)
         }
         Err(error) => {
@@ -173,6 +170,34 @@ async fn database(settings: &Settings, findings: &mut Findings) -> Option<Ledger
             findings.say(Verdict::Fail, "database", format_args!("{error}; {how}"));
             None
         }
+    }
+}
+
+/// What would be refused or told of at the start: another schema, settings that lose commits, another time.
+async fn database_settings(ledger: &Ledger, findings: &mut Findings) {
+    match ledger.schema_gap().await {
+        Ok(None) => findings.say(Verdict::Ok, "schema", "is this program's"),
+        Ok(Some((there, here))) if there > here => {
+            let what = format_args!("is of a newer program ({there}, this one knows {here}); use the newest program");
+            findings.say(Verdict::Fail, "schema", what);
+        }
+        Ok(Some((there, here))) => {
+            let what = format_args!("is older ({there}, this program wants {here}); `serve` or `migrate` brings it up");
+            findings.say(Verdict::Warn, "schema", what);
+        }
+        Err(error) => {
+            findings.say(Verdict::Warn, "schema", format_args!("can't be read: {error}; run `scanback migrate`"))
+        }
+    }
+    for name in ledger.settings_that_lose_commits().await.unwrap_or_default() {
+        let how = format_args!("an acknowledged refund could be forgotten in a crash: set {name} = on");
+        findings.say(Verdict::Warn, &format!("database setting {name}"), how);
+    }
+    if let Ok(Some(ahead)) = LedgerClock::default().set_by(ledger).await
+        && ahead.abs() > CLOCK_LIMIT
+    {
+        let what = format_args!("is {} s ahead of the database's; set it (NTP)", ahead.as_secs());
+        findings.say(Verdict::Fail, "clock", what);
     }
 }
 

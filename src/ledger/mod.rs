@@ -36,7 +36,7 @@ pub use operators::Operator;
 pub use orders::{Kept, NewOrder, OrderFilter, WalletFacts};
 pub use presence::Presence;
 pub use records::{News, Patience, RecordRequest, Recorded};
-pub use refund_queries::{OrderFacts, RefundFilter};
+pub use refund_queries::{Attention, OrderFacts, RefundFilter};
 pub use refunds::{CommittedIntent, KeyOfRequest, NewRefund, Opened, first_answer};
 pub use scans::{Scan, ScanSubject};
 pub use sends::{ClaimedSend, Pace, SendTurn};

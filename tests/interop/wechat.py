@@ -146,6 +146,18 @@ assert status == 400, f"the same number, another amount: {status} {text}"
 books = control("GET", f"/_sandbox/orders/{order_no}?wallet=wechat")
 assert books["refunded_fen"] == 800, books
 
+# a refund that can't be paid out goes to a bank card, whose number the client encrypts for the wallet
+order_no = f"IA-{run}"
+control("POST", "/_sandbox/orders", {"wallet": "wechat", "out_trade_no": order_no, "amount_fen": 1000})
+control("POST", "/_sandbox/faults", {"wallet": "wechat", "operation": "refund", "kind": "abnormal", "times": 1})
+stuck = ok(refund(f"A1-{run}", 1000))
+until("a refund that is stuck", lambda: ok(pay.query_refund(f"A1-{run}"))["status"] == "ABNORMAL")
+card = {"bank_type": "CMB_DEBIT", "bank_account": "6225880100000000", "real_name": "张三"}
+paid = ok(pay.abnormal_refund(stuck["refund_id"], f"A1-{run}", "USER_BANK_CARD", **card))
+assert paid["status"] == "PROCESSING" and paid["refund_id"] == stuck["refund_id"], paid
+until("the payout", lambda: ok(pay.query_refund(f"A1-{run}"))["status"] == "SUCCESS")
+refused(pay.abnormal_refund(stuck["refund_id"], f"A1-{run}", "USER_BANK_CARD", **card), 400, "INVALID_REQUEST")
+
 # new certificates in mid-run: the client meets a serial that it doesn't know, and fetches
 control("POST", "/_sandbox/rotate")
 assert ok(pay.query(out_trade_no=order_no))["trade_state"] == "REFUND"

@@ -41,7 +41,7 @@ enum Call {
 }
 
 impl Call {
-    const METHODS: [(&'static str, Self); 8] = [
+    const METHODS: [(&'static str, Self); 9] = [
         ("alipay.trade.query", Self::Query),
         ("alipay.trade.refund", Self::Refund),
         ("alipay.trade.fastpay.refund.query", Self::RefundQuery),
@@ -50,6 +50,7 @@ impl Call {
         ("alipay.data.dataservice.bill.downloadurl.query", Self::Bill),
         ("alipay.user.twostage.common.use", Self::Payer),
         ("alipay.marketing.facetoface.decode.use", Self::Payer),
+        ("alipay.mobile.shake.user.query", Self::Payer),
     ];
 
     fn read(method: &str) -> Option<Self> {

@@ -47,7 +47,7 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(control::scope())
         .route("/gateway.do", web::to(alipay::serve))
         .route(alipay::bill::PATH, web::get().to(alipay::bill::download))
-        .route("/tools/authcodetoopenid", web::post().to(wechat::payer::serve))
+        .route(wechat::payer::PATH, web::post().to(wechat::payer::serve))
         .route("/v3/{call:.*}", web::to(wechat::serve))
         .default_service(web::to(nothing_here));
 }

@@ -109,6 +109,18 @@ impl World {
         self.platform.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Opens what was encrypted for the wallet, under the key that a `Wechatpay-Serial` names.
+    pub(crate) fn open_sealed(&self, serial: Option<&str>, sealed: &[u8]) -> Option<Vec<u8>> {
+        let serial = serial?;
+        let wechat = &self.identity.wechat;
+        if serial == wechat.params.platform_public_key_id {
+            return wechat.public_key_mode.open(sealed);
+        }
+        let platform = self.platform_certificates();
+        let named = platform.iter().find(|one| one.certificate.serial.eq_ignore_ascii_case(serial))?;
+        named.key.open(sealed)
+    }
+
     /// Makes a new platform certificate the one that signs; the former stays valid until the next rotation. Slow: it
     /// makes a key.
     pub(crate) fn rotate(&self) -> Result<Arc<PlatformCertificate>, KeyError> {

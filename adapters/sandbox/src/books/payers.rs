@@ -63,17 +63,17 @@ impl Books {
         }
     }
 
-    /// Whose living code this is.
-    pub(crate) fn owner_of_code(&mut self, wallet: Wallet, code: &str, now: Timestamp) -> Option<String> {
-        self.codes.forget_old(now);
-        self.codes.live.get(code).filter(|(of, _)| *of == wallet).map(|(_, payer)| payer.clone())
-    }
-
     /// Whether a text is the living code of one of this wallet's payers: such a text is not an order number, and who
     /// sends it as one gives a secret away (contract §4 rule 10).
     pub(super) fn is_live_code(&mut self, wallet: Wallet, text: &str, now: Timestamp) -> bool {
         self.codes.forget_old(now);
         self.codes.live.get(text).is_some_and(|(of, _)| *of == wallet)
+    }
+
+    /// The payer behind a living payment code.
+    pub(crate) fn payer_of(&mut self, wallet: Wallet, code: &str, now: Timestamp) -> Option<String> {
+        self.codes.forget_old(now);
+        self.codes.live.get(code).filter(|(of, _)| *of == wallet).map(|(_, payer)| payer.clone())
     }
 
     /// A payer as the wallet would name one.

@@ -129,7 +129,8 @@ pub(crate) enum RefundRefusal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PayoutRefusal {
     NotFound,
-    NotAbnormal,
+    /// Only what could not be paid out can be sent elsewhere.
+    NotAbnormal(RefundStatus),
 }
 
 /// Why a refund can't be settled by hand.
@@ -343,32 +344,6 @@ impl Books {
         Some((order.clone(), order.refund(number)?.clone()))
     }
 
-    /// Sends an abnormal refund to an account: it is in work again, and ends as `ending` says (wechat-pay §12).
-    pub(crate) fn pay_to_account(
-        &mut self,
-        refund_id: &str,
-        number: &str,
-        ending: Ending,
-        now: Timestamp,
-    ) -> Result<(Order, Refund), PayoutRefusal> {
-        let (order, refund) = self.wechat_refund(number, now).ok_or(PayoutRefusal::NotFound)?;
-        if refund.wallet_refund_id != refund_id {
-            return Err(PayoutRefusal::NotFound);
-        }
-        if refund.status != RefundStatus::Abnormal {
-            return Err(PayoutRefusal::NotAbnormal);
-        }
-        let key = (order.wallet, order.out_trade_no);
-        let held =
-            self.orders.get_mut(&key).and_then(|order| order.refunds.iter_mut().find(|one| one.number == number));
-        let held = held.ok_or(PayoutRefusal::NotFound)?;
-        (held.status, held.settled_at, held.ending) = (RefundStatus::Processing, None, ending);
-        if ending != Ending::Stay {
-            self.due.insert((beijing::after(now, self.scale.of(WECHAT_PROCESSING)), number.to_owned()));
-        }
-        self.wechat_refund(number, now).ok_or(PayoutRefusal::NotFound)
-    }
-
     /// Ends an open refund by hand (contract §7): `PROCESSING` or `ABNORMAL` becomes `SUCCESS`, `CLOSED` or `ABNORMAL`.
     pub(crate) fn settle(
         &mut self,
@@ -387,6 +362,35 @@ impl Books {
         }
         self.end(&(order.wallet, order.out_trade_no), number, status, now);
         self.wechat_refund(number, now).ok_or(SettleRefusal::NotFound)
+    }
+
+    /// Sends an `ABNORMAL` refund to an account: it is `PROCESSING` again (wechat-pay §12). `id` is WeChat's own number.
+    pub(crate) fn pay_out(
+        &mut self,
+        id: &str,
+        number: &str,
+        ending: Ending,
+        now: Timestamp,
+    ) -> Result<(Order, Refund), PayoutRefusal> {
+        let (order, refund) = self.wechat_refund(number, now).ok_or(PayoutRefusal::NotFound)?;
+        if refund.wallet_refund_id != id {
+            return Err(PayoutRefusal::NotFound);
+        }
+        if refund.status != RefundStatus::Abnormal {
+            return Err(PayoutRefusal::NotAbnormal(refund.status));
+        }
+        let key = (order.wallet, order.out_trade_no);
+        let kept =
+            self.orders.get_mut(&key).and_then(|order| order.refunds.iter_mut().find(|one| one.number == number));
+        if let Some(kept) = kept {
+            kept.status = RefundStatus::Processing;
+            kept.settled_at = None;
+            kept.ending = ending;
+        }
+        if ending != Ending::Stay {
+            self.due.insert((beijing::after(now, self.scale.of(WECHAT_PROCESSING)), number.to_owned()));
+        }
+        self.wechat_refund(number, now).ok_or(PayoutRefusal::NotFound)
     }
 
     /// WeChat's own number of a refund, in a form of theirs: digits, beginning with 50.

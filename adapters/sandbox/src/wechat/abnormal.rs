@@ -1,23 +1,22 @@
-//! A refund that could not be paid out, sent to an account (wechat-pay §6, §12).
+//! A refund that could not be paid out is sent to an account (wechat-pay §12).
 
-use aws_lc_rs::rsa::{OAEP_SHA1_MGF1SHA1, OaepPrivateDecryptingKey, PrivateDecryptingKey};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 
 use super::{
-    answer::{Reply, Signer},
-    document, param_error,
-    refunds::refund_object,
+    answer::Reply,
+    document,
+    orders::NUMBER_LENGTH,
+    param_error,
+    refunds::{REFUND_NUMBER_LENGTH, refund_object},
 };
 use crate::{
     books::{Ending, PayoutRefusal},
     faults::Kind,
     fields::{BadField, Fields},
-    keys::SigningKey,
     world::World,
 };
 
-const REFUND_NUMBER_LENGTH: usize = 64;
-const SEALED_LENGTH: usize = 1024;
+/// The banks that are paid out to.
 const BANKS: [&str; 15] = [
     "ICBC_DEBIT",
     "ABC_DEBIT",
@@ -35,54 +34,51 @@ const BANKS: [&str; 15] = [
     "PAB_DEBIT",
     "NBCB_DEBIT",
 ];
+/// Longest ciphertext, in base64.
+const SEALED_LENGTH: usize = 1024;
 
-/// `POST /v3/refund/domestic/refunds/{refund_id}/apply-abnormal-refund`. `signer` has the key that the request's
-/// `Wechatpay-Serial` names: what is personal must be encrypted for it.
-pub(super) fn apply(world: &World, refund_id: &str, body: &[u8], signer: &Signer, fault: Option<Kind>) -> Reply {
+/// `POST /v3/refund/domestic/refunds/{refund_id}/apply-abnormal-refund`. `serial` names the key that what is personal was
+/// encrypted under.
+pub(super) fn pay_out(world: &World, id: &str, body: &[u8], serial: Option<&str>, fault: Option<Kind>) -> Reply {
     let document = match document(body) {
         Ok(document) => document,
         Err(reply) => return reply,
     };
-    let number = match Fields::of(&document).and_then(|fields| read(&fields, signer.key())) {
+    let number = match Fields::of(&document).and_then(|fields| read(world, &fields, serial)) {
         Ok(number) => number,
         Err(bad) => return param_error(&bad),
     };
     let ending = fault.map_or(Ending::Success, Kind::ending);
-    match world.books(|books, now| books.pay_to_account(refund_id, &number, ending, now)) {
+    match world.books(|books, now| books.pay_out(id, &number, ending, now)) {
         Ok((order, refund)) => Reply::ok(&refund_object(&order, &refund)),
         Err(PayoutRefusal::NotFound) => Reply::error(404, "RESOURCE_NOT_EXISTS", "退款单不存在"),
-        Err(PayoutRefusal::NotAbnormal) => Reply::error(400, "INVALID_REQUEST", "退款单状态不是退款异常"),
+        Err(PayoutRefusal::NotAbnormal(status)) => {
+            Reply::error(400, "INVALID_REQUEST", &format!("退款状态为{}，不是退款异常", status.word()))
+        }
     }
 }
 
-/// The refund's number, once everything else is as it must be.
-fn read(fields: &Fields<'_>, key: &SigningKey) -> Result<String, BadField> {
-    if fields.text("sub_mchid", 32)?.is_some() {
+/// The parameters, with what is encrypted opened: an account that can't be read can't be paid to.
+fn read(world: &World, fields: &Fields<'_>, serial: Option<&str>) -> Result<String, BadField> {
+    if fields.text("sub_mchid", NUMBER_LENGTH)?.is_some() {
         return Err(fields.bad("sub_mchid", "is for partners; this merchant is none"));
     }
-    let number = fields.required_text("out_refund_no", REFUND_NUMBER_LENGTH)?;
+    let number = fields.required_text("out_refund_no", REFUND_NUMBER_LENGTH)?.to_owned();
     let to_customer = fields.required_word("type", &[("USER_BANK_CARD", true), ("MERCHANT_BANK_CARD", false)])?;
     if to_customer {
-        fields.required_word("bank_type", &BANKS.map(|bank| (bank, ())))?;
+        let bank = fields.required_text("bank_type", 16)?;
+        if !BANKS.contains(&bank) {
+            return Err(fields.bad("bank_type", "is none of the banks that are paid out to"));
+        }
         for name in ["bank_account", "real_name"] {
             let sealed = fields.required_text(name, SEALED_LENGTH)?;
-            let opened = open(key, sealed);
-            let Some(text) = opened.filter(|text| !text.is_empty()) else {
-                return Err(fields.bad(name, "is not encrypted (RSA-OAEP, SHA-1) for the key in Wechatpay-Serial"));
-            };
-            if name == "bank_account" && !text.bytes().all(|byte| byte.is_ascii_digit()) {
-                return Err(fields.bad(name, "is no account number"));
+            let bytes = BASE64.decode(sealed).map_err(|_| fields.bad(name, "is not base64"))?;
+            let plain = world.open_sealed(serial, &bytes);
+            let usable = plain.is_some_and(|plain| !plain.is_empty() && std::str::from_utf8(&plain).is_ok());
+            if !usable {
+                return Err(fields.bad(name, "can't be decrypted under the key that Wechatpay-Serial names"));
             }
         }
     }
-    Ok(number.to_owned())
-}
-
-fn open(key: &SigningKey, sealed: &str) -> Option<String> {
-    let key = PrivateDecryptingKey::from_pkcs8(key.private_der()).ok()?;
-    let key = OaepPrivateDecryptingKey::new(key).ok()?;
-    let sealed = BASE64.decode(sealed).ok()?;
-    let mut text = vec![0; key.min_output_size()];
-    let text = key.decrypt(&OAEP_SHA1_MGF1SHA1, &sealed, &mut text, None).ok()?;
-    String::from_utf8(text.to_vec()).ok()
+    Ok(number)
 }

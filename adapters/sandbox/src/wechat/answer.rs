@@ -51,7 +51,7 @@ impl Signer {
         }
     }
 
-    pub(super) fn key(&self) -> &SigningKey {
+    fn key(&self) -> &SigningKey {
         match self {
             Self::PublicKey(world) => &world.identity.wechat.public_key_mode,
             Self::Certificate(platform) => &platform.key,
@@ -75,7 +75,7 @@ impl Signer {
     }
 }
 
-fn nonce() -> String {
+pub(super) fn nonce() -> String {
     rand::thread_rng().sample_iter(Alphanumeric).take(NONCE_LENGTH).map(char::from).collect()
 }
 

@@ -1,138 +1,159 @@
-//! Whose payment code is it? `POST /tools/authcodetoopenid` of the old API (APIv2): XML both ways, signed by MD5 in the
-//! body (wechat-pay §17).
+//! Whose payment code is it? The one call of the old API that is needed: `authcodetoopenid` (wechat-pay §17).
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::collections::BTreeMap;
 
-use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web};
+use actix_web::{HttpRequest, HttpResponse, web};
+use aws_lc_rs::{constant_time, hmac};
 use md5::{Digest as _, Md5};
 
+use super::answer;
 use crate::{
     books::Wallet,
     cut::{Cut, cut},
-    faults::{Fired, Kind, Operation},
-    server::Broken,
+    faults::{Kind, Operation},
     world::World,
 };
 
+/// Where it is asked.
+pub(crate) const PATH: &str = "/tools/authcodetoopenid";
+
 type Fields = BTreeMap<String, String>;
 
-/// The call.
-pub(crate) async fn serve(
-    request: HttpRequest,
-    body: web::Bytes,
-    world: web::Data<World>,
-) -> Result<HttpResponse, Broken> {
+/// How a message of the old API is signed: as the request was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SignType {
+    Md5,
+    HmacSha256,
+}
+
+/// `POST /tools/authcodetoopenid`.
+pub(crate) async fn serve(request: HttpRequest, body: web::Bytes, world: web::Data<World>) -> HttpResponse {
     let params = &world.identity.wechat.params;
-    let key = params.apiv2_key.as_str();
-    let fields = match read(&body) {
-        Some(fields) => fields,
-        None => return Ok(failed("XML格式错误")),
+    let Some(asked) = read(&body) else { return failed("XML格式错误") };
+    let of = |name: &str| asked.get(name).map(String::as_str).unwrap_or_default();
+    let sign_type = match of("sign_type") {
+        "" | "MD5" => SignType::Md5,
+        "HMAC-SHA256" => SignType::HmacSha256,
+        _ => return failed("签名类型应为MD5或HMAC-SHA256"),
     };
-    let field = |name: &str| fields.get(name).map_or("", String::as_str);
-    // HMAC is refused: the page names no sign_type (wechat-pay §17)
-    if field("sign") != sign(&fields, key) || fields.contains_key("sign_type") {
-        return Ok(failed("签名错误"));
+    let expected = sign(&asked, &params.apiv2_key, sign_type);
+    if constant_time::verify_slices_are_equal(expected.as_bytes(), of("sign").as_bytes()).is_err() {
+        return failed("签名错误");
     }
-    if field("appid") != params.appid || field("mch_id") != params.mchid || field("nonce_str").is_empty() {
-        return Ok(failed("appid、mch_id或nonce_str错误"));
+    if of("appid") != params.appid || of("mch_id") != params.mchid {
+        return failed("appid或mch_id不匹配");
+    }
+    if of("nonce_str").is_empty() || of("nonce_str").len() > 32 {
+        return failed("nonce_str长度应为1到32");
     }
     let fault = world.draw(Wallet::Wechat, Operation::Payer);
-    if let Some(Fired { delay, .. }) = fault {
-        world.hold(delay).await;
+    if let Some(fault) = fault {
+        world.hold(fault.delay).await;
+        match fault.kind {
+            Kind::NoEffectTimeout | Kind::EffectThenTimeout => return cut(&request, Cut::Close),
+            Kind::EffectThenReset => return cut(&request, Cut::Reset),
+            Kind::Http500 => {
+                return HttpResponse::InternalServerError().content_type("text/html").body("<html></html>");
+            }
+            Kind::RateLimited => return HttpResponse::TooManyRequests().finish(),
+            Kind::UnsignedError => return failed("商户号没有该接口的权限"),
+            _ => {}
+        }
     }
-    let kind = fault.map(|fault| fault.kind);
-    match kind {
-        Some(Kind::NoEffectTimeout | Kind::EffectThenTimeout) => return Ok(cut(&request, Cut::Close)),
-        Some(Kind::EffectThenReset) => return Ok(cut(&request, Cut::Reset)),
-        Some(Kind::Http500) => return Ok(HttpResponse::InternalServerError().finish()),
-        Some(Kind::RateLimited) => return Ok(HttpResponse::TooManyRequests().finish()),
-        Some(Kind::UnsignedError) => return Ok(failed("商户号没有该接口的权限")),
-        _ => {}
-    }
-    let mut answer = Fields::from([
-        ("return_code".to_owned(), "SUCCESS".to_owned()),
-        ("return_msg".to_owned(), "OK".to_owned()),
-        ("appid".to_owned(), params.appid.clone()),
-        ("mch_id".to_owned(), params.mchid.clone()),
-        ("nonce_str".to_owned(), "SANDBOXNONCE".to_owned()),
-    ]);
-    let code = field("auth_code");
-    let is_code =
-        code.len() == 18 && code.bytes().all(|byte| byte.is_ascii_digit()) && ("10".."16").contains(&&code[..2]);
-    let owner = world.books(|books, now| books.owner_of_code(Wallet::Wechat, code, now));
-    let mut put = |name: &str, value: &str| answer.insert(name.to_owned(), value.to_owned());
-    let error = match (kind, owner) {
-        (Some(Kind::SystemError), _) => Some(("SYSTEMERROR", "系统错误")),
-        (_, Some(openid)) => {
-            put("openid", &openid);
+    let mut said = Fields::new();
+    let mut put = |name: &str, value: &str| said.insert(name.to_owned(), value.to_owned());
+    put("return_code", "SUCCESS");
+    put("return_msg", "OK");
+    put("appid", &params.appid);
+    put("mch_id", &params.mchid);
+    put("nonce_str", &answer::nonce());
+    let code = of("auth_code");
+    let payer = world.books(|books, now| books.payer_of(Wallet::Wechat, code, now));
+    let error = match (fault.map(|fault| fault.kind), payer) {
+        (Some(Kind::SystemError), _) => Some(("SYSTEMERROR", "系统超时")),
+        (_, Some(payer)) => {
+            put("openid", &payer);
             None
         }
-        (_, None) if is_code => Some(("AUTHCODEEXPIRE", "二维码已过期，请用户刷新后重试")),
-        (_, None) => Some(("AUTH_CODE_INVALID", "请扫描微信支付被扫条码/二维码")),
+        _ if has_the_form(code) => Some(("AUTHCODEEXPIRE", "二维码已过期，请用户在微信上刷新后再试")),
+        _ => Some(("AUTH_CODE_INVALID", "请扫描微信支付被扫条码/二维码：18位数字，以10、11、12、13、14、15开头")),
     };
-    put("result_code", if error.is_some() { "FAIL" } else { "SUCCESS" });
-    if let Some((code, words)) = error {
-        put("err_code", code);
-        put("err_code_des", words);
+    match error {
+        None => put("result_code", "SUCCESS"),
+        Some((code, text)) => {
+            put("result_code", "FAIL");
+            put("err_code", code);
+            put("err_code_des", text)
+        }
+    };
+    let mut signature = sign(&said, &params.apiv2_key, sign_type);
+    if fault.is_some_and(|fault| fault.kind == Kind::BadSignature) {
+        signature = sign(&Fields::new(), &params.apiv2_key, sign_type);
     }
-    let mut signature = sign(&answer, key);
-    if kind == Some(Kind::BadSignature) {
-        signature = "0".repeat(32);
+    said.insert("sign".into(), signature);
+    let mut text = write(&said);
+    if fault.is_some_and(|fault| fault.kind == Kind::GarbageBody) {
+        let half = (0..=text.len() / 2).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+        text.truncate(half);
     }
-    answer.insert("sign".to_owned(), signature);
-    let mut text = write(&answer).into_bytes();
-    if kind == Some(Kind::GarbageBody) {
-        text.truncate(text.len() / 2);
-    }
-    Ok(respond(text))
+    HttpResponse::Ok().content_type("text/xml; charset=utf-8").body(text)
 }
 
-fn respond(body: Vec<u8>) -> HttpResponse {
-    HttpResponse::build(StatusCode::OK).content_type("text/xml; charset=utf-8").body(body)
+fn has_the_form(code: &str) -> bool {
+    let digits = code.len() == 18 && code.bytes().all(|byte| byte.is_ascii_digit());
+    digits && matches!(&code[..2], "10" | "11" | "12" | "13" | "14" | "15")
 }
 
-/// Refused before the business saw it: without a signature.
-fn failed(words: &str) -> HttpResponse {
-    let fields = [("return_code", "FAIL"), ("return_msg", words)];
-    let fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    respond(write(&Fields::from(fields)).into_bytes())
+/// Transport failed: such an answer is not signed.
+fn failed(why: &str) -> HttpResponse {
+    let said = [("return_code", "FAIL"), ("return_msg", why)];
+    let said = said.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    HttpResponse::Ok().content_type("text/xml; charset=utf-8").body(write(&Fields::from(said)))
 }
 
-fn sign(fields: &Fields, key: &str) -> String {
-    let mut text = String::new();
-    for (name, value) in fields.iter().filter(|(name, value)| *name != "sign" && !value.is_empty()) {
-        let _ = write!(text, "{name}={value}&");
+/// Non-empty values by name, the key at the end; upper-case hex.
+fn sign(fields: &Fields, key: &str, kind: SignType) -> String {
+    let used = fields.iter().filter(|(name, value)| *name != "sign" && !value.is_empty());
+    let text: String = used.map(|(name, value)| format!("{name}={value}&")).collect();
+    let text = format!("{text}key={key}");
+    match kind {
+        SignType::Md5 => hex::encode_upper(Md5::digest(text.as_bytes())),
+        SignType::HmacSha256 => {
+            let key = hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes());
+            hex::encode_upper(hmac::sign(&key, text.as_bytes()))
+        }
     }
-    let _ = write!(text, "key={key}");
-    hex::encode_upper(Md5::digest(text.as_bytes()))
 }
 
 fn write(fields: &Fields) -> String {
-    let mut text = String::from("<xml>");
-    for (name, value) in fields {
-        let _ = write!(text, "<{name}><![CDATA[{value}]]></{name}>");
-    }
-    text + "</xml>"
+    let fields: String = fields.iter().map(|(name, value)| format!("<{name}><![CDATA[{value}]]></{name}>")).collect();
+    format!("<xml>{fields}</xml>")
 }
 
-/// Flat fields, plain or in CDATA: all that clients send. Declarations and whatever nests are refused.
+/// One root, flat fields, with or without CDATA. Declarations of types or entities are refused.
 fn read(body: &[u8]) -> Option<Fields> {
-    let text = std::str::from_utf8(body).ok()?;
-    let mut rest = text.trim();
-    if rest.starts_with("<?xml") {
-        rest = rest.split_once("?>")?.1.trim_start();
+    let text = std::str::from_utf8(body).ok()?.trim();
+    if text.contains("<!DOCTYPE") || text.contains("<!ENTITY") {
+        return None;
     }
-    rest = rest.strip_prefix("<xml>")?.strip_suffix("</xml>")?.trim();
+    let start = text.find("<xml>")? + "<xml>".len();
+    let mut rest = text.get(start..)?.strip_suffix("</xml>")?.trim();
     let mut fields = Fields::new();
     while !rest.is_empty() {
-        let (name, inside) = rest.strip_prefix('<')?.split_once('>')?;
-        let (value, after) = inside.split_once(&format!("</{name}>"))?;
-        let value = match value.strip_prefix("<![CDATA[") {
-            Some(data) => data.strip_suffix("]]>")?,
-            None if value.contains(['<', '&']) => return None,
-            None => value,
+        let (name, after) = rest.strip_prefix('<')?.split_once('>')?;
+        let end = format!("</{name}>");
+        let (value, after) = match after.trim_start().strip_prefix("<![CDATA[") {
+            Some(data) => {
+                let (value, after) = data.split_once("]]>")?;
+                (value.to_owned(), after.trim_start().strip_prefix(&end)?)
+            }
+            None => {
+                let (value, after) = after.split_once(&end)?;
+                let plain = value.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"");
+                (plain.replace("&apos;", "'").replace("&amp;", "&"), after)
+            }
         };
-        fields.insert(name.to_owned(), value.to_owned());
+        fields.insert(name.to_owned(), value);
         rest = after.trim_start();
     }
     Some(fields)
@@ -143,21 +164,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn requests_are_read_and_signed_as_the_old_api_has_it() {
-        let text = "<xml><appid>wx8888888888888888</appid>\n<mch_id><![CDATA[1900000109]]></mch_id>\
-                    <auth_code>134567890123456789</auth_code><nonce_str>5K8264ILTKCH16CQ2502SI8ZNMTM67VS</nonce_str>\
-                    <sign>139E3A64A47BD377DCB7E2E81C00E4DA</sign></xml>";
-        let fields = read(text.as_bytes()).unwrap();
-        assert_eq!(sign(&fields, "TESTONLYv2key0123456789abcdefABC"), fields["sign"]);
-        assert_eq!(read(write(&fields).as_bytes()), Some(fields));
-        for text in [
-            "",
-            "<xml><a>1</b></xml>",
-            "<xml><a><b>1</b></a></xml>",
-            "<!DOCTYPE x><xml></xml>",
-            "<xml><a>&b;</a></xml>",
-        ] {
-            assert_eq!(read(text.as_bytes()), None, "{text}");
+    fn the_old_apis_documents_are_read_and_signed_as_documented() {
+        let asked = read(b"<xml>\n<appid>wxd930ea5d5a258f4f</appid><mch_id><![CDATA[10000100]]></mch_id>\n<device_info>1000</device_info><body>test</body><nonce_str>ibuaiVcKdpRxkhJA</nonce_str><empty></empty></xml>").unwrap();
+        // the worked example of the wallet's page on signatures
+        assert_eq!(sign(&asked, "192006250b4c09247ec02edce69f6a2d", SignType::Md5), "9A0A8659F005D6984697E2CA0A9CF3B7");
+        assert_eq!(
+            sign(&asked, "192006250b4c09247ec02edce69f6a2d", SignType::HmacSha256),
+            "6A9AE1657590FD6257D693A078E1C3E4BB6BA4DC30B23E0EE2496E54170DACD6"
+        );
+        assert_eq!(read(write(&asked).as_bytes()).unwrap(), asked);
+        for bad in [&b""[..], b"<xml>", b"<xml><a>1</b></xml>", b"<!DOCTYPE a><xml></xml>", b"<xml>\xff</xml>"] {
+            assert_eq!(read(bad), None);
         }
     }
 }

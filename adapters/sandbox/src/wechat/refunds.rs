@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Longest texts (wechat-pay §10).
-const REFUND_NUMBER_LENGTH: usize = 64;
+pub(super) const REFUND_NUMBER_LENGTH: usize = 64;
 const REASON_LENGTH: usize = 80;
 const URL_LENGTH: usize = 256;
 
