@@ -23,10 +23,13 @@ fn main() -> Result<(), Box<dyn Error>> {
                 let file = format!("{name}/{nth:03}.jpg");
                 fs::write(Path::new(folder).join(&file), &frame.file)?;
                 let symbology = if kind.bars { "code128" } else { "qr" };
+                let size = image::load_from_memory(&frame.file)?;
                 writeln!(
                     manifest,
                     "{file},{},,{symbology},{name},examples/frames,seed {seed},Apache-2.0,{},{},{{}}",
-                    frame.text, frame.width, frame.height
+                    frame.text,
+                    size.width(),
+                    size.height()
                 )?;
             }
         }

@@ -9,6 +9,7 @@ pub mod domain;
 pub mod http;
 pub mod keys;
 pub mod ledger;
+pub mod mutants;
 pub mod scan;
 pub mod service;
 pub mod startup;

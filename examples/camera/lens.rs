@@ -1,5 +1,7 @@
 //! What happens to a scene on the way to a file: blur, light, reflections, things in the way, noise, compression.
 
+use std::f32::consts::{PI, TAU};
+
 use super::{
     Hardship, Kind,
     random::Random,
@@ -74,7 +76,7 @@ impl Settings {
             Hardship::Defocus => self.defocus = module * (0.25 + 0.25 * severe),
             Hardship::Motion => {
                 let length = module * if bars { 0.4 + 0.35 * severe } else { 0.6 + 0.5 * severe };
-                self.motion = (length, random.between(0.0, 3.14));
+                self.motion = (length, random.between(0.0, PI));
             }
             Hardship::Glare => {
                 let narrow = if bars { 0.4 } else { 1.0 };
@@ -83,7 +85,7 @@ impl Settings {
                     y: random.between(0.2, 0.8),
                     across: (random.between(0.1, 0.16) + 0.04 * severe) * narrow,
                     down: (random.between(0.1, 0.16) + 0.04 * severe) * narrow,
-                    angle: random.between(0.0, 3.14),
+                    angle: random.between(0.0, PI),
                     strength: 90.0 + 80.0 * severe,
                 });
             }
@@ -97,12 +99,12 @@ impl Settings {
                     y: random.between(0.3, 1.0),
                     across: 0.08 + 0.035 * severe,
                     down: 0.1 + 0.045 * severe,
-                    angle: random.between(0.0, 3.14),
+                    angle: random.between(0.0, PI),
                     strength: random.between(120.0, 190.0),
                 });
             }
             Hardship::Moire => {
-                self.stripes = Some((random.between(2.2, 5.0), random.between(0.0, 3.14), 8.0 + 9.0 * severe))
+                self.stripes = Some((random.between(2.2, 5.0), random.between(0.0, PI), 8.0 + 9.0 * severe))
             }
             Hardship::Jpeg => self.quality = (60.0 - 6.5 * severe + random.between(-3.0, 3.0)) as u8,
             _ => {}
@@ -157,8 +159,8 @@ impl Settings {
             let (sine, cosine) = angle.sin_cos();
             each(picture, |x, y, luma| {
                 let (u, v) = scene.on_code(x, y);
-                let wave = ((x * cosine + y * sine) * 6.283 / period).sin()
-                    * ((y * cosine - x * sine) * 6.283 / (period * 1.07)).sin();
+                let wave = ((x * cosine + y * sine) * TAU / period).sin()
+                    * ((y * cosine - x * sine) * TAU / (period * 1.07)).sin();
                 let on_screen = u > -5.0 && v > -8.0 && u < scene.size().0 as f32 + 5.0;
                 if on_screen { luma * (1.0 + wave * strength / 200.0) } else { luma }
             });

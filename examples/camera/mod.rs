@@ -81,8 +81,6 @@ pub(crate) struct Frame {
     pub(crate) file: Vec<u8>,
     /// The text of its code.
     pub(crate) text: String,
-    pub(crate) width: usize,
-    pub(crate) height: usize,
 }
 
 /// The frames of one code in a burst: the hand, the light and the noise change between them, the code does not.
@@ -105,7 +103,7 @@ pub(crate) fn burst(kind: Kind, seed: u64, frames: usize) -> Result<Vec<Frame>, 
             let luma = GrayImage::from_raw(width as u32, height as u32, pixels).ok_or("a picture has its pixels")?;
             let mut file = Cursor::new(Vec::new());
             luma.write_with_encoder(JpegEncoder::new_with_quality(&mut file, settings.quality))?;
-            Ok(Frame { file: file.into_inner(), text: scene.text().to_owned(), width, height })
+            Ok(Frame { file: file.into_inner(), text: scene.text().to_owned() })
         })
         .collect()
 }

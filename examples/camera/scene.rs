@@ -174,7 +174,7 @@ impl Scene {
             x: random.between(0.0, width as f32),
             y: random.between(0.0, height as f32),
             size: random.between(0.05, 0.4) * height as f32,
-            angle: random.between(0.0, 6.28),
+            angle: random.between(0.0, std::f32::consts::TAU),
             shade: random.between(20.0, 170.0),
             round: random.below(2) == 0,
         });

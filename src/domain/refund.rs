@@ -193,10 +193,17 @@ pub enum Judgement {
 }
 
 impl SoleRefusal {
+    /// What no code may make: for mutants.
+    #[cfg(feature = "mutants")]
+    #[must_use]
+    pub const fn forged() -> Self {
+        Self(())
+    }
+
     /// Judges a refusal by contract §4 rule 5.
     #[must_use]
     pub fn judge(rejection: &Rejection, evidence: Evidence) -> Judgement {
-        if evidence.sends != 1 {
+        if evidence.sends != 1 && !crate::mutants::on(crate::mutants::Mutant::RefusalAfterUnknown) {
             return Judgement::Worthless;
         }
         match (rejection.proof, evidence.absent) {

@@ -13,9 +13,9 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgRow},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
-use self::sqlite::{Reader, Readers, Session, SqliteRow};
+use self::sqlite::{Reader, Readers, Session, SqliteRow, Writer};
 use super::error::LedgerError;
 
 /// How long the first connection of a start may take.
@@ -35,7 +35,7 @@ pub(super) type Step<'c, T> = Pin<Box<dyn Future<Output = Result<T, LedgerError>
 #[derive(Clone, Debug)]
 pub(super) enum Db {
     /// Embedded: one writer, a few readers.
-    Sqlite { options: Box<SqliteConnectOptions>, readers: Arc<Readers>, writer: mpsc::Sender<Queued> },
+    Sqlite { options: Box<SqliteConnectOptions>, readers: Arc<Readers>, writer: Writer },
     /// A server, shared by replicas.
     Postgres(PgPool),
 }
@@ -262,6 +262,16 @@ impl Db {
         Ok(Self::Sqlite { options: Box::new(options), readers, writer })
     }
 
+    /// Opens a file that is there already, its writer on the caller's thread.
+    #[cfg(feature = "simulated")]
+    pub(super) fn open_in_steps(
+        path: &std::path::Path,
+        steps: Arc<dyn crate::ledger::Steps>,
+    ) -> Result<Self, LedgerError> {
+        let (readers, writer) = sqlite::open_here(path, steps)?;
+        Ok(Self::Sqlite { options: Box::new(SqliteConnectOptions::new().filename(path)), readers, writer })
+    }
+
     /// Brings the schema up to this program's.
     pub(super) async fn migrate(&self) -> Result<(), LedgerError> {
         match self {
@@ -310,7 +320,7 @@ impl Db {
                     })
                 }));
                 let gone = || LedgerError::Unavailable("the ledger's writer gave no answer".into());
-                writer.send(queued).await.map_err(|_| gone())?;
+                writer.send(queued).await?;
                 heard.await.map_err(|_| gone())?
             }
             Self::Postgres(pool) => {

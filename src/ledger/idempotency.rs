@@ -27,6 +27,9 @@ pub struct KeptAnswer {
 }
 
 pub(super) fn insert(batch: &mut Batch, refund: &Refund, key: &KeyOfRequest, now: Timestamp) {
+    if crate::mutants::on(crate::mutants::Mutant::NoKeyIndex) {
+        return;
+    }
     batch.add(
         "INSERT INTO idempotency_keys (merchant_id, key, fingerprint, refund_id, lease_until, created_at) \
          VALUES ($1, $2, $3, $4, $5, $6)",

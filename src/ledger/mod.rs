@@ -19,6 +19,8 @@ mod refund_queries;
 mod refunds;
 mod scans;
 mod sends;
+#[cfg(feature = "simulated")]
+mod steps;
 mod tokens;
 mod webhooks;
 
@@ -40,6 +42,8 @@ pub use refund_queries::{Attention, OrderFacts, RefundFilter};
 pub use refunds::{CommittedIntent, KeyOfRequest, NewRefund, Opened, first_answer};
 pub use scans::{Scan, ScanSubject};
 pub use sends::{ClaimedSend, Pace, SendTurn};
+#[cfg(feature = "simulated")]
+pub use steps::{Step, Steps};
 pub use tokens::{NewToken, TokenRow};
 pub use webhooks::{Delivery, DeliveryEnd, Endpoint};
 
@@ -65,7 +69,7 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Unavailable`] where the file can't be opened or the address can't be read.
     pub async fn open(url: &str, max_connections: u32) -> Result<Self, LedgerError> {
-        let random = Uuid::now_v7().as_u64_pair().1 >> 2; // behind the two bits that say the variant
+        let random = scanback_wallet::new_uuid().as_u64_pair().1 >> 2; // behind the two bits that say the variant
         let process = i64::try_from(random).unwrap_or(1).max(1);
         Ok(Self { db: db::Db::open(url, max_connections).await?, process })
     }

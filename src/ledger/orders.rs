@@ -407,7 +407,7 @@ async fn add_aliases(conn: &mut Conn, id: Uuid, merchant: &MerchantId, aliases: 
 }
 
 async fn insert(conn: &mut Conn, new: NewOrder, by: Actor, now: Timestamp) -> Result<Order, LedgerError> {
-    let id = Uuid::now_v7();
+    let id = scanback_wallet::new_uuid();
     let aliases = serde_json::to_string(&new.aliases).map_err(|error| LedgerError::Broken(error.to_string()))?;
     conn.execute(
         "INSERT INTO orders (id, merchant_id, wallet, order_no, transaction_id, aliases, amount, currency, payment, kind, \

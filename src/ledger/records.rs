@@ -18,6 +18,7 @@ use crate::domain::{
     order::Fit,
     refund::{AttentionReason, Failure, Refund, RefundEvent, RefundState, SoleRefusal, TimelineEntry},
 };
+use crate::mutants::{Mutant, on};
 
 /// What was learnt.
 #[derive(Clone, Debug)]
@@ -99,7 +100,7 @@ async fn record(conn: &mut Conn, mut request: RecordRequest, now: Timestamp) -> 
     let Some(Locked { mut refund, order, .. }) = refunds::lock(conn, id).await? else {
         return Err(LedgerError::Broken(format!("refund {id} is gone")));
     };
-    if request.fence.is_some_and(|fence| fence != refund.fence) {
+    if request.fence.is_some_and(|fence| fence != refund.fence) && !on(Mutant::NoFence) {
         refund.timeline = refunds::timeline(conn, id).await?;
         return Ok(Recorded::Superseded(Box::new(refund)));
     }
@@ -127,6 +128,10 @@ async fn record(conn: &mut Conn, mut request: RecordRequest, now: Timestamp) -> 
         let at = later(now, request.pace.between);
         open_turn(&mut batch, &refund, at);
         jobs::wake_next(&mut batch, refund.order_id, at);
+    }
+    if on(Mutant::EarlyRelease) && before == RefundState::Submitting && matches!(request.news, News::Nothing(Some(_))) {
+        let release = "UPDATE orders SET reserved = reserved - $2 WHERE id = $1 AND reserved >= $2";
+        batch.add(release, params![refund.order_id, refund.amount.value()]);
     }
     write_refund(&mut batch, &refund, &request, now);
     let attention = refund.attention.filter(|attention| attention_before != Some(*attention));
@@ -241,7 +246,8 @@ fn move_money(
     now: Timestamp,
 ) -> Option<i64> {
     let after = refund.state;
-    if before == after || (before.holds_reservation() && after.holds_reservation()) {
+    let again = on(Mutant::NewsTwice) && after == RefundState::Succeeded && matches!(news, News::Record(_));
+    if (before == after && !again) || (before.holds_reservation() && after.holds_reservation()) {
         return None;
     }
     let OrderMoney { amount, mut reserved, mut fees, mut paid_back, .. } = order;

@@ -18,6 +18,7 @@ use crate::domain::{
     refund::{AttentionReason, Failure, Refund, RefundKind, RefundOrigin, RefundState, TimelineEntry},
     view::RefundView,
 };
+use crate::mutants::{Mutant, on};
 
 /// The columns of a refund, as [`read`] wants them.
 macro_rules! columns {
@@ -245,6 +246,39 @@ fn entry(at: Timestamp, event: &str, by: &Actor) -> TimelineEntry {
     TimelineEntry { at, event: event.to_owned(), by: by.to_string(), note: None }
 }
 
+/// The ceiling of contract §4 rule 1, and the order's turn, in one conditional write.
+fn reserve_sql() -> &'static str {
+    macro_rules! sql {
+        ($turn:literal, $if:literal) => {
+            concat!(
+                "UPDATE orders SET reserved = reserved + $2, refund_count = refund_count + 1, updated_at = $5, \
+                 pace_refund_id = CASE WHEN ",
+                $turn,
+                " THEN $6 ELSE pace_refund_id END, pace_open_at = CASE WHEN ",
+                $turn,
+                " THEN $7 ELSE pace_open_at END WHERE id = $1 AND payment = 'paid'",
+                $if,
+                " AND refund_count < $4 RETURNING pace_refund_id, pace_open_at"
+            )
+        };
+    }
+    if on(Mutant::NoReserve) {
+        sql!("pace_open_at <= $5", "")
+    } else if on(Mutant::NoPace) {
+        sql!(
+            "1 = 1",
+            " AND frozen = 0 AND refunded + reserved + fees + $2 <= amount \
+             AND ($3 < 0 OR amount - refunded - reserved - fees = $3)"
+        )
+    } else {
+        sql!(
+            "pace_open_at <= $5",
+            " AND frozen = 0 AND refunded + reserved + fees + $2 <= amount \
+             AND ($3 < 0 OR amount - refunded - reserved - fees = $3)"
+        )
+    }
+}
+
 async fn open(conn: &mut Conn, new: NewRefund, process: i64, now: Timestamp) -> Result<Opened, LedgerError> {
     let refund_id = RefundId::new();
     let order = &new.order;
@@ -253,12 +287,7 @@ async fn open(conn: &mut Conn, new: NewRefund, process: i64, now: Timestamp) -> 
     // The ceiling of contract §4 rule 1, and the order's turn, in one conditional write. The first writer locks the row.
     let turn = conn
         .row(
-            "UPDATE orders SET reserved = reserved + $2, refund_count = refund_count + 1, updated_at = $5, \
-             pace_refund_id = CASE WHEN pace_open_at <= $5 THEN $6 ELSE pace_refund_id END, \
-             pace_open_at = CASE WHEN pace_open_at <= $5 THEN $7 ELSE pace_open_at END \
-             WHERE id = $1 AND payment = 'paid' AND frozen = 0 AND refunded + reserved + fees + $2 <= amount \
-             AND ($3 < 0 OR amount - refunded - reserved - fees = $3) AND refund_count < $4 \
-             RETURNING pace_refund_id, pace_open_at",
+            reserve_sql(),
             params![
                 order.id,
                 held,
@@ -325,6 +354,7 @@ async fn open(conn: &mut Conn, new: NewRefund, process: i64, now: Timestamp) -> 
     audit::put(&mut batch, &refund.merchant_id, &new.by, "refund.created", &subject, Some(&detail), now);
     // whoever has the lease looks after it; should that process die, the job is due when the lease ends
     match not_before {
+        _ if on(Mutant::JobLater) => {}
         Some(at) => jobs::put(&mut batch, &refund_id.to_string(), at),
         None => jobs::begin(&mut batch, &refund_id.to_string(), lease_until, process),
     }
@@ -385,7 +415,15 @@ impl Ledger {
     /// [`LedgerError`] where the database doesn't answer; nothing is reserved then.
     pub async fn open_refund(&self, new: NewRefund, now: Timestamp) -> Result<Opened, LedgerError> {
         let process = self.process;
-        match self.db.write(move |conn| Box::pin(open(conn, new, process, now))).await {
+        let opened = self.db.write(move |conn| Box::pin(open(conn, new, process, now))).await;
+        if on(Mutant::JobLater)
+            && let Ok(Opened::Committed(intent)) = &opened
+        {
+            let mut batch = Batch::default();
+            jobs::put(&mut batch, &intent.refund.refund_id.to_string(), now);
+            self.db.write(move |conn| Box::pin(conn.run(batch))).await?;
+        }
+        match opened {
             Err(LedgerError::Duplicate) => Ok(Opened::KeyTaken),
             Err(LedgerError::Check(rule)) if rule == SCAN_TAKEN => Ok(Opened::ScanTaken),
             other => other,

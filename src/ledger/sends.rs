@@ -14,6 +14,7 @@ use crate::domain::{
     order::Order,
     refund::{Refund, RefundState},
 };
+use crate::mutants::{Mutant, on};
 
 /// How fast different refunds of one order may follow each other, at the scaled time (contract §4 rule 8).
 #[derive(Clone, Copy, Debug)]
@@ -101,8 +102,16 @@ pub(super) fn claimed(refund: &Refund, order: &Order) -> ClaimedSend {
         fence: refund.fence,
         sends: refund.sends,
         pace_kept: !order.refunded_elsewhere,
-        call: call(refund, order),
+        call: called(refund, order),
     }
+}
+
+fn called(refund: &Refund, order: &Order) -> RefundCall {
+    let call = call(refund, order);
+    if on(Mutant::NewNumber) && refund.sends > 1 {
+        return RefundCall { request_no: scanback_wallet::RefundId::new().wallet_request_no(), ..call };
+    }
+    call
 }
 
 /// The call of a refund, from the ledger alone: a repeat is the same byte for byte.
@@ -146,14 +155,14 @@ async fn claim(
         )
         .await?;
     let Some(order) = orders::by_id(conn, refund.order_id).await? else { return Ok(SendTurn::NotNow) };
-    if took_turn == 0 {
+    if took_turn == 0 && !on(Mutant::NoPace) {
         let sql = "SELECT pace_open_at FROM orders WHERE id = $1";
         let open_at = conn.row(sql, params![refund.order_id]).await?.map_or(Ok(0), |row| row.int("pace_open_at"))?;
         let not_before = turn_after(open_at, pace, now);
         conn.execute("UPDATE refunds SET not_before = $2 WHERE refund_id = $1", params![id, not_before]).await?;
         return Ok(SendTurn::NotBefore(not_before));
     }
-    refund.sends += 1;
+    refund.sends += u32::from(refund.sends == 0 || !on(Mutant::SendUncounted));
     refund.fence += 1;
     let lease_until = later(now, pace.send_lease);
     let mut batch = Batch::default();

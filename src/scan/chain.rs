@@ -222,10 +222,7 @@ fn by_rxing(view: &View<'_>, harder: bool, deadline: Deadline) -> Seen {
         bars.extend(local.into_iter().flatten().filter(|one| one.rows >= FEWEST_LOCAL_ROWS));
     }
     reach_ends(&mut bars, view);
-    let mut seen = view.black_and_white().map(|matrix| qr::by_rxing(matrix, harder, deadline)).unwrap_or_default();
-    if seen.read.is_empty() && bars.is_empty() {
-        seen.read.extend(view.black_and_white().and_then(|matrix| qr::by_older_rxing(matrix, harder)));
-    }
+    let seen = view.black_and_white().map(|matrix| qr::by_rxing(matrix, harder, deadline)).unwrap_or_default();
     let squares = seen.read.into_iter().map(Reading::of_square);
     let read = squares.chain(bars.into_iter().map(Reading::of_bars)).collect();
     Seen { read, damaged: seen.damaged, ..Seen::default() }

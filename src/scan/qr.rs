@@ -3,16 +3,12 @@
 use image::GrayImage;
 use rqrr::PreparedImage;
 use rxing::{
-    DecodeHints, Point,
+    Point,
     common::{BitMatrix, DetectorRXingResult, PerspectiveTransform, Quadrilateral, cpp_essentials::ConcentricPattern},
     point,
-    qrcode::{
-        cpp_port::{
-            decoder::Decode,
-            detector::{FindFinderPatterns, GenerateFinderPatternSets, SampleQR},
-        },
-        decoder::qrcode_decoder,
-        detector::Detector,
+    qrcode::cpp_port::{
+        decoder::Decode,
+        detector::{FindFinderPatterns, GenerateFinderPatternSets, SampleQR},
     },
 };
 
@@ -21,10 +17,6 @@ use super::{Corners, deadline::Deadline};
 /// Once a code is read, how many more triples of finder patterns are tried for another one. Noise makes many triples, and
 /// a real second code is among the first: they come largest and squarest first.
 const TRIPLES_AFTER_THE_FIRST: usize = 24;
-
-/// Modules from the outer edge of a finder pattern to its centre, and of the alignment pattern nearest the corner.
-const FINDER_CENTRE: f32 = 3.5;
-const ALIGNMENT_CENTRE: f32 = 6.5;
 
 /// One QR code: its text and its corners.
 pub(super) struct Square {
@@ -66,33 +58,6 @@ pub(super) fn by_rxing(matrix: &BitMatrix, harder: bool, deadline: Deadline) -> 
         }
     }
     seen
-}
-
-/// One QR code by rxing's older reader, for where the newer finds none.
-pub(super) fn by_older_rxing(matrix: &BitMatrix, harder: bool) -> Option<Square> {
-    let hints = DecodeHints { TryHarder: Some(harder), ..DecodeHints::default() };
-    let sample = Detector::new(matrix).detect_with_hints(&hints).ok()?;
-    let decoded = qrcode_decoder::decode_bitmatrix_with_hints(sample.getBits(), &hints).ok()?;
-    let corners = from_centres(sample.getPoints(), sample.getBits().width() as f32)?;
-    Some(Square { text: decoded.getText().to_owned(), corners })
-}
-
-/// Outer corners from the centres of the finder patterns (bottom left, top left, top right) and, where one was found, of
-/// the alignment pattern. Without one the fourth corner is the parallelogram's.
-fn from_centres(points: &[Point], modules: f32) -> Option<Corners> {
-    let (bl, tl, tr) = (*points.first()?, *points.get(1)?, *points.get(2)?);
-    let far = modules - FINDER_CENTRE;
-    let (br, br_at) = match points.get(3) {
-        Some(alignment) => (*alignment, modules - ALIGNMENT_CENTRE),
-        None => (tr + bl - tl, far),
-    };
-    let grid = [
-        point(FINDER_CENTRE, FINDER_CENTRE),
-        point(far, FINDER_CENTRE),
-        point(br_at, br_at),
-        point(FINDER_CENTRE, far),
-    ];
-    project(grid, [tl, tr, br, bl], modules)
 }
 
 /// Where a square of `modules` a side lies, given where four points of its grid lie.

@@ -10,10 +10,12 @@ const ROWS: usize = 4;
 
 /// The frames by their quality, best first.
 pub(super) fn best_first<'a>(frames: impl Iterator<Item = &'a GrayImage>) -> Vec<usize> {
-    let mut scored: Vec<(f32, usize)> = frames.map(quality).enumerate().map(|(at, score)| (score, at)).collect();
-    if scored.len() > 1 {
-        scored.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let frames: Vec<&GrayImage> = frames.collect();
+    if frames.len() == 1 {
+        return vec![0]; // nothing to choose
     }
+    let mut scored: Vec<(f32, usize)> = frames.into_iter().map(quality).zip(0..).collect();
+    scored.sort_by(|a, b| b.0.total_cmp(&a.0));
     scored.into_iter().map(|(_, at)| at).collect()
 }
 

@@ -10,6 +10,11 @@ use super::{
     gate::{Gate, Lane, Shut},
     send_refund::{judged, question},
 };
+#[cfg(feature = "mutants")]
+use crate::{
+    domain::refund::Failure,
+    mutants::{Mutant, on},
+};
 use crate::{
     domain::{
         actor::Actor,
@@ -52,6 +57,12 @@ impl Desk {
                 }
                 match question(&wallet, pass, &call).await {
                     Asked::Found(record) => self.learn(job, &refund, paid_at, &wallet, News::Record(record)).await,
+                    #[cfg(feature = "mutants")]
+                    Asked::NotKnown if on(Mutant::NotKnownFails) => {
+                        let failure = Failure { code: "not_known".into(), detail: String::new() };
+                        let news = News::Refused(SoleRefusal::forged(), failure);
+                        self.learn(job, &refund, paid_at, &wallet, news).await
+                    }
                     Asked::NotKnown => match refund.unconfirmed.clone() {
                         // the refusal of the only send was waiting for this
                         Some(rejection) if refund.sends == 1 => {

@@ -15,6 +15,7 @@ const WITHIN: Duration = Duration::from_secs(4);
 const ANSWER_BYTES: usize = 64;
 
 /// Where each merchant's notifications go.
+#[derive(Clone)]
 pub struct Forwards {
     to: BTreeMap<MerchantId, Url>,
     client: reqwest::Client,

@@ -12,6 +12,8 @@ use super::{
     Desk,
     gate::{Gate, Heard, Lane, Pass, Shut},
 };
+#[cfg(feature = "mutants")]
+use crate::mutants::{Mutant, on};
 use crate::{
     domain::{
         actor::Actor,
@@ -91,6 +93,10 @@ impl Desk {
         let rejection = match outcome {
             Outcome::Done(record) | Outcome::Pending(record) => return News::Record(record),
             Outcome::Held(hold) => return News::Held(hold),
+            #[cfg(feature = "mutants")]
+            Outcome::Unknown(doubt) if on(Mutant::TimeoutFails) => {
+                return News::Refused(SoleRefusal::forged(), Failure { code: "timeout".into(), detail: doubt.detail });
+            }
             Outcome::Unknown(doubt) => return News::Nothing(Some(doubt)),
             Outcome::Rejected(rejection) => rejection,
         };

@@ -117,6 +117,43 @@ text_id!(
     EventId, "an event id", 128, is_visible, VISIBLE
 );
 
+/// A new UUIDv7, of this moment. A simulation decides them by its seed ([`simulated_uuids`]).
+#[must_use]
+pub fn new_uuid() -> Uuid {
+    #[cfg(feature = "simulated")]
+    if let Some(uuid) = simulated::next() {
+        return uuid;
+    }
+    Uuid::now_v7()
+}
+
+#[cfg(feature = "simulated")]
+pub use simulated::simulated_uuids;
+
+#[cfg(feature = "simulated")]
+mod simulated {
+    use std::cell::Cell;
+
+    use uuid::{Builder, Uuid};
+
+    thread_local!(static NEXT: Cell<Option<u64>> = const { Cell::new(None) });
+
+    /// From here on this thread's UUIDs follow from `seed`.
+    pub fn simulated_uuids(seed: u64) {
+        NEXT.set(Some(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1));
+    }
+
+    pub(super) fn next() -> Option<Uuid> {
+        let state = NEXT.get()?;
+        NEXT.set(Some(state.wrapping_add(0x9e37_79b9_7f4a_7c15)));
+        let mix = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mut random = [0; 10];
+        random[..8].copy_from_slice(&(mix ^ (mix >> 27)).to_be_bytes());
+        random[8..].copy_from_slice(&state.to_be_bytes()[..2]);
+        Some(Builder::from_unix_timestamp_millis(1_760_000_000_000, &random).into_uuid())
+    }
+}
+
 /// Our number of a refund: a UUIDv7.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -127,7 +164,7 @@ impl RefundId {
     #[expect(clippy::new_without_default, reason = "a number made by Default would hide that each one is new")]
     #[must_use]
     pub fn new() -> Self {
-        Self(Uuid::now_v7())
+        Self(new_uuid())
     }
 
     /// Reads a UUID in its usual form.

@@ -17,9 +17,11 @@ pub use bill::{
 };
 pub use calls::{AbnormalCall, PayerOf, PaymentResult, Payout, Private, RefundedGoods, VoidCall};
 pub use clock::{Clock, SystemClock};
+#[cfg(feature = "simulated")]
+pub use ids::simulated_uuids;
 pub use ids::{
     EventId, IdError, MerchantId, OperatorId, OrderNo, PayerId, RefundId, StoreId, TerminalId, TransactionId,
-    WalletKind, WalletRefundId, WalletRequestNo,
+    WalletKind, WalletRefundId, WalletRequestNo, new_uuid,
 };
 pub use money::{Currency, Money, MoneyError};
 pub use outcome::{Asked, Doubt, DoubtKind, Hold, HoldReason, Outcome, Proof, RecordStatus, RefundRecord, Rejection};

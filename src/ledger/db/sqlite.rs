@@ -133,6 +133,9 @@ impl Session {
         for (pragma, value) in settings {
             connection.pragma_update(None, pragma, value).map_err(unavailable)?;
         }
+        if crate::mutants::on(crate::mutants::Mutant::NoReserve) {
+            connection.pragma_update(None, "ignore_check_constraints", "ON").map_err(unavailable)?;
+        }
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         Ok(Self { connection, shapes: HashMap::new() })
     }
@@ -230,8 +233,67 @@ impl Drop for Reader {
     }
 }
 
+/// The way to the one writer.
+#[derive(Clone)]
+pub(in crate::ledger) enum Writer {
+    /// A thread of its own, which commits together what waits.
+    Thread(mpsc::Sender<Queued>),
+    /// The caller's thread, one piece a commit: a simulation decides what happens around each.
+    #[cfg(feature = "simulated")]
+    Here(Arc<Here>),
+}
+
+impl std::fmt::Debug for Writer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Writer")
+    }
+}
+
+impl Writer {
+    /// Hands a piece over; it says itself what became of it.
+    pub(super) async fn send(&self, queued: Queued) -> Result<(), LedgerError> {
+        match self {
+            Self::Thread(queue) => {
+                let gone = |_| LedgerError::Unavailable("the ledger's writer gave no answer".into());
+                queue.send(queued).await.map_err(gone)
+            }
+            #[cfg(feature = "simulated")]
+            Self::Here(here) => here.write(queued).await,
+        }
+    }
+}
+
+/// The writer of a simulation: the same connection, statements, savepoints and commits, without a thread.
+#[cfg(feature = "simulated")]
+pub(in crate::ledger) struct Here {
+    conn: Mutex<Conn>,
+    steps: Arc<dyn crate::ledger::Steps>,
+}
+
+#[cfg(feature = "simulated")]
+impl Here {
+    async fn write(&self, queued: Queued) -> Result<(), LedgerError> {
+        use crate::ledger::Step;
+        self.steps.step(Step::BeforeCommit).await;
+        commit_together(&mut self.conn.lock().unwrap_or_else(PoisonError::into_inner), vec![queued])?;
+        self.steps.step(Step::AfterCommit).await;
+        Ok(())
+    }
+}
+
+/// Opens a file that is there already for a simulation.
+#[cfg(feature = "simulated")]
+pub(super) fn open_here(
+    path: &Path,
+    steps: Arc<dyn crate::ledger::Steps>,
+) -> Result<(Arc<Readers>, Writer), LedgerError> {
+    let conn = Mutex::new(Conn::SqliteWriter(Session::open(path, false)?));
+    let readers = Arc::new(Readers { path: path.to_owned(), idle: Mutex::default() });
+    Ok((readers, Writer::Here(Arc::new(Here { conn, steps }))))
+}
+
 /// Starts the writer's thread; the readers, and the queue that feeds it.
-pub(super) fn start(path: &Path) -> Result<(Arc<Readers>, mpsc::Sender<Queued>), LedgerError> {
+pub(super) fn start(path: &Path) -> Result<(Arc<Readers>, Writer), LedgerError> {
     let session = Session::open(path, false)?;
     let (writer, queue) = mpsc::channel(WRITE_QUEUE);
     let file = path.to_owned();
@@ -239,7 +301,7 @@ pub(super) fn start(path: &Path) -> Result<(Arc<Readers>, mpsc::Sender<Queued>),
         .name("ledger-writer".into())
         .spawn(move || write_together(&file, session, queue))
         .map_err(|error| LedgerError::Unavailable(error.into()))?;
-    Ok((Arc::new(Readers { path: path.to_owned(), idle: Mutex::default() }), writer))
+    Ok((Arc::new(Readers { path: path.to_owned(), idle: Mutex::default() }), Writer::Thread(writer)))
 }
 
 /// The one writer: takes what waits, runs each piece behind a savepoint, commits once, then tells everybody.

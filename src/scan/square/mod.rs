@@ -281,3 +281,40 @@ pub(super) fn read_together(seen: &[&Seen]) -> Option<String> {
     modules.iter_mut().for_each(|sum| *sum /= f32::max(weights, 1e-3));
     decode(&Soft { version: first.soft.version, modules }, &layout)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "SO20260711ABCDEFGH1234567ABCDEFGH1234567";
+
+    /// A code of version 4 of which only the columns before, or from, the middle of its data can be made out.
+    fn half_seen(left: bool) -> Seen {
+        let drawn = fast_qr::QRBuilder::new(TEXT).version(fast_qr::Version::V04).ecl(fast_qr::ECL::M).build().unwrap();
+        let layout = Layout::of(4).unwrap();
+        let side = layout.modules;
+        let module = |at: usize| {
+            let (x, y) = (at % side, at / side);
+            let seen = layout.known[at].is_some() || (x < side / 2 + 3) == left || y < 9;
+            let sign = if drawn[y][x].value() { 1.0 } else { -1.0 };
+            sign * if seen { 0.9 } else { 0.02 * if at.is_multiple_of(3) { -1.0 } else { 1.0 } }
+        };
+        let modules = (0..side * side).map(module).collect();
+        Seen { soft: Soft { version: 4, modules }, corners: [(0.0, 0.0); 4], fit: 0.9 }
+    }
+
+    #[test]
+    fn what_no_frame_shows_whole_is_read_from_two() {
+        let (one, two) = (half_seen(true), half_seen(false));
+        assert_eq!(read_together(&[&one]), None);
+        assert_eq!(read_together(&[&two]), None);
+        assert_eq!(read_together(&[&one, &one]), None);
+        assert_eq!(read_together(&[&one, &two]).as_deref(), Some(TEXT));
+    }
+
+    #[test]
+    fn what_lies_inside_of_corners_is_covered() {
+        let square = Corners([(0.0, 0.0), (10.0, 0.0), (10.0, 10.0), (0.0, 10.0)]);
+        assert!(covers(&square, Spot::new(5.0, 5.0)) && !covers(&square, Spot::new(11.0, 5.0)));
+    }
+}

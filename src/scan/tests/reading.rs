@@ -49,20 +49,6 @@ fn each_decoder_finds_the_corners_of_a_qr_code() {
 }
 
 #[test]
-fn the_older_reader_of_rxing_finds_the_corners_too() {
-    for text in [CODE, "https://shop.example/a-longer-address-with-an-alignment-pattern"] {
-        let mut frame = paper(640, 480);
-        let drawn = qr(&mut frame, text, 120, 90, 6);
-        let matrix = black::black_and_white(&frame).unwrap();
-        let read = qr::by_older_rxing(&matrix, false).unwrap();
-        assert_eq!(read.text, text);
-        let corners = read.corners.to_pixels();
-        let off = corners.iter().flatten().zip(drawn.iter().flatten()).map(|(one, two)| (one - two).abs()).max();
-        assert!(off.unwrap() <= 2, "{corners:?}, drawn at {drawn:?}");
-    }
-}
-
-#[test]
 fn bars_are_found_with_their_corners_whichever_way_they_are_turned() {
     let mut frame = paper(640, 480);
     let drawn = bars(&mut frame, CODE, 100, 150, 2, 120);

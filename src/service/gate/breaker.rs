@@ -1,6 +1,8 @@
 //! Opens when a wallet answers nobody, and lets one call through now and then to see whether it does again.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::Heard;
 

@@ -12,13 +12,13 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use scanback_wallet::{Asked, DoubtKind, MerchantId, Outcome, WalletError, WalletKind};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use self::{breaker::Breaker, quota::Quota};
