@@ -41,6 +41,7 @@ pub(super) fn scanback_toml(identity: &Identity, time_scale: u32) -> Result<Stri
             ("platform_public_key_file", file("wechat/platform_public_key.pem")?),
             ("platform_public_key_id", quoted(&wechat.platform_public_key_id)),
             ("apiv3_key", quoted(&wechat.apiv3_key)),
+            ("apiv2_key", quoted(&wechat.apiv2_key)),
         ],
     );
     section(
@@ -51,6 +52,7 @@ pub(super) fn scanback_toml(identity: &Identity, time_scale: u32) -> Result<Stri
             ("seller_id", quoted(&alipay.seller_id)),
             ("app_private_key_file", file("alipay/app_private_key.pem")?),
             ("alipay_public_key_file", file("alipay/alipay_public_key.pem")?),
+            ("payer_lookup", quoted("decode")),
         ],
     );
     Ok(toml)
