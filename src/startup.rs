@@ -4,7 +4,9 @@ mod accounts;
 
 use std::{
     collections::BTreeMap,
+    fs::{File, TryLockError},
     net::{SocketAddr, TcpListener},
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -40,6 +42,20 @@ pub enum StartError {
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// Another process has the ledger's file.
+    #[error("database.url: {} is in use by another scanback; one process has a SQLite file to itself, several need PostgreSQL", path.display())]
+    InUse {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// The file that says so can't be used.
+    #[error("database.url: {} can't be locked: {cause}", path.display())]
+    Lock {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        cause: std::io::Error,
+    },
     /// The settings of Redis.
     #[error("redis: {0}")]
     Redis(#[from] KeysError),
@@ -70,6 +86,8 @@ pub struct Service {
     running: JoinHandle<std::io::Result<()>>,
     metrics_server: Option<ServerHandle>,
     workers: Workers,
+    /// Held while it runs.
+    _ledger_lock: Option<File>,
 }
 
 /// Opens the ledger and brings its schema up to date.
@@ -79,6 +97,36 @@ pub async fn open_ledger(settings: &Settings) -> Result<Ledger, StartError> {
     let ledger = Ledger::open(settings.database_url.expose_secret(), settings.database_connections).await?;
     ledger.migrate().await?;
     Ok(ledger)
+}
+
+/// Locks a SQLite ledger for this process, for as long as the file is kept open: two services on one file would each take the
+/// other's leases for those of a dead one. The system gives the lock up when the process ends, however it ends.
+fn have_to_itself(url: &str) -> Result<Option<File>, StartError> {
+    let Some(place) = url.strip_prefix("sqlite:") else { return Ok(None) };
+    let place = place.strip_prefix("//").unwrap_or(place);
+    let place = place.split('?').next().unwrap_or(place);
+    if place.is_empty() || place == ":memory:" {
+        return Ok(None);
+    }
+    let path = PathBuf::from(format!("{place}.lock"));
+    let opened = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = opened.map_err(|cause| StartError::Lock { path: path.clone(), cause })?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Err(StartError::InUse { path: PathBuf::from(place) }),
+        Err(TryLockError::Error(cause)) => Err(StartError::Lock { path, cause }),
+    }
+}
+
+/// Says by name what is set so that an acknowledged refund could be lost.
+async fn warn_of_database(ledger: &Ledger) -> Result<(), LedgerError> {
+    for name in ledger.settings_that_lose_commits().await? {
+        tracing::warn!(
+            setting = name,
+            "PostgreSQL is set to lose commits in a crash: set {name} = on, or refunds that were acknowledged can be forgotten"
+        );
+    }
+    Ok(())
 }
 
 fn bind(name: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
@@ -124,7 +172,9 @@ impl Service {
         let address = listener.local_addr().map_err(StartError::Server)?;
         let metrics_listener =
             settings.metrics_listen.map(|address| bind("http.metrics_listen", address)).transpose()?;
+        let ledger_lock = have_to_itself(settings.database_url.expose_secret())?;
         let ledger = open_ledger(&settings).await?;
+        warn_of_database(&ledger).await?;
         let keys = match &settings.redis_url {
             Some(url) => Keys::connect(url.expose_secret(), settings.key_lease, settings.key_ttl).await?,
             None => Keys::disabled(),
@@ -189,6 +239,7 @@ impl Service {
             server: server.handle(),
             running: tokio::spawn(server),
             metrics_server,
+            _ledger_lock: ledger_lock,
         })
     }
 
@@ -212,6 +263,7 @@ impl Service {
     /// Stops within 10 s: no new work; what is in flight ends, or is left durable for recovery (contract §2).
     pub async fn stop(self) {
         tracing::info!("stopping: no new work is taken");
+        self.desk.close_streams();
         if let Some(metrics) = self.metrics_server {
             metrics.stop(false).await;
         }

@@ -147,8 +147,11 @@ async fn what_was_paid_back_beyond_the_order_freezes_it_and_asks_for_a_person() 
         } else {
             assert_eq!((&order["refunded"], &order["overpaid"]), (&fen(1_000), &fen(overpaid)));
             assert_eq!(ended["attention"]["reason"], "overpaid");
-            let asked = shop.merchant().get("/v1/refunds?attention=true").await;
-            assert_eq!(asked.body["items"].as_array().unwrap().len(), 1);
+            for (word, refunds) in [("true", 1), ("overpaid", 1), ("bounced", 0), ("false", 2)] {
+                let asked = shop.merchant().get(&format!("/v1/refunds?attention={word}")).await;
+                assert_eq!(asked.body["items"].as_array().unwrap().len(), refunds, "{word}");
+            }
+            shop.merchant().get("/v1/refunds?attention=perhaps").await.assert(422, "validation_failed");
         }
         shop.close_without_wallets().await;
     }

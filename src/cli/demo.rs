@@ -64,7 +64,7 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     let code = if went_well { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     if !args.once {
         shop.introduce();
-        super::asked_to_stop().await?;
+        super::asked_to_stop()?.await;
     }
     service.stop().await;
     sandbox.stop().await;

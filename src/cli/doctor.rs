@@ -19,8 +19,9 @@ use secrecy::ExposeSecret as _;
 use super::ConfigArgs;
 use crate::{
     config::{ConfigError, Settings},
+    domain::payer::PayerCheck,
     keys::{Keys, KeysHealth},
-    ledger::Ledger,
+    ledger::{CLOCK_LIMIT, Ledger, LedgerClock},
     scan::{Limits, read_frame},
     startup,
 };
@@ -146,9 +147,8 @@ async fn redis(settings: &Settings, findings: &mut Findings) {
 
 async fn database(settings: &Settings, findings: &mut Findings) -> Option<Ledger> {
     let url = settings.database_url.expose_secret();
-    if let Some(path) = url.strip_prefix("sqlite:").map(|rest| rest.split('?').next().unwrap_or(rest))
-        && !Path::new(path).exists()
-    {
+    let file = url.strip_prefix("sqlite:").map(|rest| rest.strip_prefix("//").unwrap_or(rest));
+    if file.is_some_and(|file| !Path::new(file.split('?').next().unwrap_or(file)).exists()) {
         findings.say(Verdict::Warn, "database", "the SQLite file is not there yet: `serve` or `migrate` makes it");
         return None;
     }
@@ -162,6 +162,7 @@ async fn database(settings: &Settings, findings: &mut Findings) -> Option<Ledger
     match ledger.ping().await {
         Ok(()) => {
             findings.say(Verdict::Ok, "database", "answers, and takes writes");
+            database_settings(&ledger, findings).await;
             Some(ledger)
         }
         Err(error) => {
@@ -169,6 +170,34 @@ async fn database(settings: &Settings, findings: &mut Findings) -> Option<Ledger
             findings.say(Verdict::Fail, "database", format_args!("{error}; {how}"));
             None
         }
+    }
+}
+
+/// What would be refused or told of at the start: another schema, settings that lose commits, another time.
+async fn database_settings(ledger: &Ledger, findings: &mut Findings) {
+    match ledger.schema_gap().await {
+        Ok(None) => findings.say(Verdict::Ok, "schema", "is this program's"),
+        Ok(Some((there, here))) if there > here => {
+            let what = format_args!("is of a newer program ({there}, this one knows {here}); use the newest program");
+            findings.say(Verdict::Fail, "schema", what);
+        }
+        Ok(Some((there, here))) => {
+            let what = format_args!("is older ({there}, this program wants {here}); `serve` or `migrate` brings it up");
+            findings.say(Verdict::Warn, "schema", what);
+        }
+        Err(error) => {
+            findings.say(Verdict::Warn, "schema", format_args!("can't be read: {error}; run `scanback migrate`"))
+        }
+    }
+    for name in ledger.settings_that_lose_commits().await.unwrap_or_default() {
+        let how = format_args!("an acknowledged refund could be forgotten in a crash: set {name} = on");
+        findings.say(Verdict::Warn, &format!("database setting {name}"), how);
+    }
+    if let Ok(Some(ahead)) = LedgerClock::default().set_by(ledger).await
+        && ahead.abs() > CLOCK_LIMIT
+    {
+        let what = format_args!("is {} s ahead of the database's; set it (NTP)", ahead.as_secs());
+        findings.say(Verdict::Fail, "clock", what);
     }
 }
 
@@ -244,6 +273,7 @@ fn expiries(settings: &Settings, findings: &mut Findings) {
 
 /// Asks each wallet for an order that nobody has: a signature that it takes, and an answer that we verify.
 async fn wallets(settings: Settings, findings: &mut Findings) {
+    let check = settings.policy.payer_check;
     let accounts = match startup::accounts_of(settings) {
         Ok(accounts) => accounts,
         Err(error) => return findings.say(Verdict::Fail, "wallets", error),
@@ -266,6 +296,14 @@ async fn wallets(settings: Settings, findings: &mut Findings) {
             ),
         }
         clock(&merchant, kind.as_str(), &*wallet, findings);
+        if check != PayerCheck::Off && !wallet.capabilities().names_payer {
+            let how = if check == PayerCheck::Required {
+                "is required, and this account can't say who shows a payment code: each refund by one is refused"
+            } else {
+                "is on, and this account can't say who shows a payment code: those refunds pass unchecked"
+            };
+            findings.say(Verdict::Warn, &format!("policy.payer_check with {kind} of {merchant}"), how);
+        }
     }
 }
 

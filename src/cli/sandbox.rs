@@ -45,7 +45,7 @@ pub(super) async fn run(args: SandboxArgs) -> anyhow::Result<()> {
     let mut output = io::stdout();
     let _ = writeln!(output, "sandbox on {}", sandbox.base_url());
     let _ = writeln!(output, "configuration for `scanback serve`: {}", dir.join("scanback.toml").display());
-    super::asked_to_stop().await?;
+    super::asked_to_stop()?.await;
     sandbox.stop().await;
     Ok(())
 }

@@ -14,6 +14,7 @@ pub(super) async fn run(args: &ConfigArgs) -> anyhow::Result<()> {
     let settings = args.settings()?;
     let merchants = settings.merchants.len();
     let mut asked_to_reload = signal(SignalKind::hangup())?;
+    let stopped = super::asked_to_stop()?;
     let service = Service::start(settings, telemetry::start_metrics()?).await?;
     // on standard output, for whoever started it on port 0
     let _ = writeln!(io::stdout(), "listening on http://{}", service.address());
@@ -21,11 +22,10 @@ pub(super) async fn run(args: &ConfigArgs) -> anyhow::Result<()> {
     if merchants == 0 {
         tracing::warn!("no merchant is configured: nobody can be refunded");
     }
-    let stopped = super::asked_to_stop();
     tokio::pin!(stopped);
     loop {
         tokio::select! {
-            result = &mut stopped => break result?,
+            () = &mut stopped => break,
             Some(()) = asked_to_reload.recv() => reload(&service, &args.config).await,
         }
     }

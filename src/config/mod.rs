@@ -17,11 +17,11 @@ pub use merchants::MerchantAccounts;
 
 use crate::{
     domain::{
+        gate::GateLimits,
         payer::PayerCheck,
         policy::{OperatorRule, Policy},
     },
     scan::Limits,
-    service::GateLimits,
 };
 
 /// The checked settings of `serve`. `Debug` shows no secret.

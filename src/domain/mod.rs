@@ -2,6 +2,7 @@
 
 pub mod actor;
 pub mod code;
+pub mod gate;
 pub mod idempotency;
 pub mod order;
 pub mod payer;
@@ -9,4 +10,5 @@ pub mod policy;
 pub mod reason;
 pub mod refund;
 pub mod refusal;
+pub mod typed;
 pub mod view;

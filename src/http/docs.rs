@@ -7,7 +7,7 @@ use utoipa::{
 };
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use super::{health, notify, orders, refunds, scans, webhooks};
+use super::{events, health, notify, orders, refunds, scans, webhooks};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -20,6 +20,7 @@ use super::{health, notify, orders, refunds, scans, webhooks};
         scans::create,
         orders::create, orders::list, orders::read,
         refunds::create, refunds::list, refunds::preview, refunds::read,
+        events::listen,
         webhooks::create, webhooks::list, webhooks::delete,
         notify::wechat, notify::alipay,
         health::alive, health::ready, health::metrics,

@@ -3,6 +3,7 @@
 mod auth;
 mod body;
 mod docs;
+mod events;
 mod health;
 mod notify;
 mod orders;

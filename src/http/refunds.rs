@@ -22,11 +22,12 @@ use crate::{
     domain::{
         idempotency::{Fingerprint, IdempotencyKey},
         policy::Policy,
-        refund::RefundState,
+        refund::{AttentionReason, RefundState},
         refusal::Refusal,
+        typed,
         view::RefundView,
     },
-    ledger::RefundFilter,
+    ledger::{Attention, RefundFilter},
     service::{Desk, Pepper, Pin, Preview, RefundRequest, ScanGiven},
 };
 
@@ -127,6 +128,9 @@ impl RefundBody {
         let metadata = self.metadata.map(serde_json::Value::Object);
         if metadata.as_ref().is_some_and(|metadata| metadata.to_string().len() > MAX_METADATA) {
             checked.wrong("metadata", "has at most 4096 bytes");
+        }
+        if metadata.as_ref().is_some_and(typed::holds_code) {
+            checked.wrong("metadata", "holds what looks like a payment code, which is stored nowhere");
         }
         if scan_id.is_some() && !frames.is_empty() {
             checked.wrong("scan_id", "give a scan_id or frames, not both");
@@ -333,8 +337,8 @@ pub(super) struct ListQuery {
     order_no: Option<String>,
     /// In this state.
     state: Option<String>,
-    /// `true`: only those that a person must look at.
-    attention: Option<bool>,
+    /// `true`: only those that a person must look at; or one of the reasons, such as `overpaid`.
+    attention: Option<String>,
     /// Asked for at or after, RFC 3339.
     from: Option<String>,
     /// Asked for before, RFC 3339.
@@ -343,6 +347,18 @@ pub(super) struct ListQuery {
     cursor: Option<String>,
     /// 1 to 200; 50 if left out.
     limit: Option<String>,
+}
+
+/// What `attention=` asks for: `false` is everything.
+fn attention(word: &str) -> Result<Option<Attention>, &'static str> {
+    match word {
+        "true" => Ok(Some(Attention::Any)),
+        "false" => Ok(None),
+        word => {
+            let reason = AttentionReason::parse(word).ok_or("is true, false or a reason such as overpaid")?;
+            Ok(Some(Attention::Reason(reason)))
+        }
+    }
 }
 
 /// A page of refunds.
@@ -365,7 +381,7 @@ pub(super) async fn list(desk: Data<Desk>, request: HttpRequest) -> Result<HttpR
         order_no: checked.maybe("order_no", query.order_no.as_deref().map(OrderNo::parse)),
         state: checked
             .maybe("state", query.state.map(|text| text.parse::<RefundState>().map_err(|()| "no such state"))),
-        attention: query.attention.unwrap_or(false),
+        attention: checked.maybe("attention", query.attention.as_deref().map(attention)).flatten(),
         from: checked.maybe("from", query.from.as_deref().map(moment)),
         to: checked.maybe("to", query.to.as_deref().map(moment)),
         cursor: cursor(query.cursor.as_deref(), &mut checked),

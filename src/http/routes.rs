@@ -5,7 +5,7 @@ use actix_web::{
     web::{self, ServiceConfig},
 };
 
-use super::{docs, health, notify, orders, problem, refunds, scans, webhooks};
+use super::{docs, events, health, notify, orders, problem, refunds, scans, webhooks};
 
 /// A resource whose other methods than `allowed` are refused as `method_not_allowed`.
 fn at(path: &str, allowed: &'static str) -> Resource {
@@ -21,6 +21,7 @@ pub(super) fn all(app: &mut ServiceConfig) {
         )
         .service(at("/v1/refunds/preview", "POST").route(web::post().to(refunds::preview)))
         .service(at("/v1/refunds/{refund_id}", "GET").route(web::get().to(refunds::read)))
+        .service(at("/v1/events", "GET").route(web::get().to(events::listen)))
         .service(
             at("/v1/webhook-endpoints", "POST, GET")
                 .route(web::post().to(webhooks::create))

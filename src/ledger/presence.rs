@@ -68,6 +68,30 @@ impl Ledger {
         self.db.write(move |conn| Box::pin(conn.run(batch))).await
     }
 
+    /// The schema's version there and the one of this program, where they differ.
+    /// # Errors
+    /// [`LedgerError`] where the database doesn't answer, or has no schema yet.
+    pub async fn schema_gap(&self) -> Result<Option<(i64, i64)>, LedgerError> {
+        let here = sqlx::migrate!("src/ledger/migrations/postgres").iter().map(|step| step.version).max().unwrap_or(0);
+        let row =
+            self.db.reader().await?.row("SELECT MAX(version) AS version FROM _sqlx_migrations", params![]).await?;
+        let there = row.map_or(Ok(None), |row| row.opt_int("version"))?.unwrap_or(0);
+        Ok((there != here).then_some((there, here)))
+    }
+
+    /// Settings of PostgreSQL under which a commit that was acknowledged can be lost in a crash.
+    /// # Errors
+    /// [`LedgerError`] where the database doesn't answer.
+    pub async fn settings_that_lose_commits(&self) -> Result<Vec<String>, LedgerError> {
+        if !self.is_shared() {
+            return Ok(Vec::new()); // on SQLite we set them ourselves
+        }
+        let sql = "SELECT name FROM pg_settings WHERE name IN ('synchronous_commit', 'fsync', 'full_page_writes') \
+                   AND setting = 'off' ORDER BY name";
+        let rows = self.db.reader().await?.rows(sql, params![]).await?;
+        rows.iter().map(|row| row.text("name")).collect()
+    }
+
     /// The time at the database, which all processes on it go by. `None` on SQLite: this machine's clock is the one.
     /// # Errors
     /// [`LedgerError`] where the database doesn't answer.

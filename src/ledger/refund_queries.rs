@@ -10,7 +10,7 @@ use super::{
     refunds::{columns, read, timeline},
     sends::call,
 };
-use crate::domain::refund::{Refund, RefundState};
+use crate::domain::refund::{AttentionReason, Refund, RefundState};
 
 /// What a wallet's news of a refund is compared with beside the refund itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +21,15 @@ pub struct OrderFacts {
     pub total: Money,
 }
 
+/// For what a person must look at them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attention {
+    /// Whatever it is.
+    Any,
+    /// For this.
+    Reason(AttentionReason),
+}
+
 /// Which refunds to list.
 #[derive(Clone, Debug, Default)]
 pub struct RefundFilter {
@@ -29,7 +38,7 @@ pub struct RefundFilter {
     /// In this state.
     pub state: Option<RefundState>,
     /// Only those that a person must look at.
-    pub attention: bool,
+    pub attention: Option<Attention>,
     /// Asked for at or after.
     pub from: Option<Timestamp>,
     /// Asked for before.
@@ -119,7 +128,7 @@ impl Ledger {
                     " FROM refunds WHERE ",
                     $whose,
                     " AND ($2 = '' OR order_no = $2) AND ($3 = '' OR state = $3) \
-                     AND ($4 = 0 OR attention IS NOT NULL) AND created_at >= $5 AND created_at < $6 \
+                     AND ($4 = '' OR attention = $4 OR ($4 = '*' AND attention IS NOT NULL)) AND created_at >= $5 AND created_at < $6 \
                      AND created_at <= $7 AND (created_at < $7 OR refund_id < $8) \
                      ORDER BY created_at DESC, refund_id DESC LIMIT $9",
                 )
@@ -131,7 +140,10 @@ impl Ledger {
             merchant.map_or("", MerchantId::as_str),
             filter.order_no.as_ref().map_or("", OrderNo::as_str),
             filter.state.map_or("", RefundState::as_str),
-            filter.attention,
+            filter.attention.map_or("", |attention| match attention {
+                Attention::Any => "*",
+                Attention::Reason(reason) => reason.as_str(),
+            }),
             filter.from.map_or(i64::MIN, Timestamp::as_microsecond),
             filter.to.map_or(i64::MAX, Timestamp::as_microsecond),
             before,

@@ -4,9 +4,14 @@
 //! The wallet is asked at the scan, while the code is fresh and in memory: it is never stored (contract §4 rule 11). What is
 //! kept of the answer is an HMAC.
 
-use scanback_wallet::{MerchantId, PayerOf, PaymentCode, WalletError};
+use std::sync::Arc;
 
-use super::{Desk, ServiceError};
+use scanback_wallet::{Doubt, DoubtKind, MerchantId, PayerOf, PaymentCode, Wallet, WalletError};
+
+use super::{
+    Desk, ServiceError,
+    gate::{Heard, Lane},
+};
 use crate::{
     domain::{
         order::Order,
@@ -36,7 +41,7 @@ impl Desk {
         if !wallet.capabilities().names_payer {
             return Ok(None);
         }
-        match self.in_time(wallet.payer_of(code)).await {
+        match self.ask_payer(merchant, wallet, code).await {
             Ok(PayerOf::Payer(payer)) => Ok(Some(self.pepper.hash_payer(&payer))),
             // it proves nobody's presence: it ran out, or was never a code of this wallet
             Ok(PayerOf::NoCode) => Err(Refusal::ScanExpired { max_age_s: CODE_LIVES_S }.into()),
@@ -51,6 +56,21 @@ impl Desk {
                 }
             }
         }
+    }
+
+    /// One look-up, through the gate.
+    async fn ask_payer(
+        &self,
+        merchant: &MerchantId,
+        wallet: &Arc<dyn Wallet>,
+        code: &PaymentCode,
+    ) -> Result<PayerOf, WalletError> {
+        let held_back = || Doubt::new(DoubtKind::RateLimited, "held back: the wallet is down, or asked too much");
+        let gate = self.gate(merchant, wallet.kind()).ok_or_else(held_back)?;
+        let pass = gate.enter(Lane::LookUps, self.settings.answer_within / 4).await.map_err(|_| held_back())?;
+        let answer = self.in_time(wallet.payer_of(code)).await;
+        pass.heard(Heard::of_look_up(&answer), "a payer");
+        answer
     }
 
     /// The order, once the payer behind the scan's payment code is known to be its payer, as far as the policy asks.

@@ -85,16 +85,16 @@ impl Desk {
         }
     }
 
-    /// A person looks at a refund that is open: the follower looks at it too, now, unless one looked a moment ago. What waits
-    /// for a pace or for balance waits on.
+    /// A person looks at a refund that is open: the follower looks at it too, now, unless it was sent or looked at a moment ago.
+    /// What waits for a pace or for balance waits on.
     pub async fn look_early(&self, refund: &Refund) {
-        let waits =
-            refund.not_before.is_some_and(|at| at > self.now()) || refund.state == RefundState::AwaitingApproval;
-        if refund.state.is_final() || waits {
+        let (now, gap) = (self.now(), self.scaled(EARLY_LOOK_GAP).max(SHORTEST_LOOK_GAP));
+        let waits = refund.not_before.is_some_and(|at| at > now) || refund.state == RefundState::AwaitingApproval;
+        let just_sent = refund.last_sent_at.is_some_and(|sent| now.duration_since(sent) < gap);
+        if refund.state.is_final() || waits || just_sent {
             return;
         }
-        let gap = self.scaled(EARLY_LOOK_GAP).max(SHORTEST_LOOK_GAP);
-        match self.ledger.hasten_for_person(refund.refund_id, gap, self.now()).await {
+        match self.ledger.hasten_for_person(refund.refund_id, gap, now).await {
             Ok(true) => self.follow.notify_one(),
             Ok(false) => {}
             // the read itself went well, and the ladder goes on

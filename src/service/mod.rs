@@ -28,13 +28,12 @@ use std::{
 use aws_lc_rs::hmac;
 use jiff::{SignedDuration, Timestamp};
 use scanback_wallet::{Capabilities, Clock, MerchantId, PayerId, Wallet, WalletKind};
-use tokio::sync::{Notify, Semaphore, SemaphorePermit};
-use tokio_util::task::TaskTracker;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use check_operator::{Pin, PinError, hash_pin};
 pub use error::ServiceError;
 pub use forward_notification::Forwards;
-pub use gate::GateLimits;
 pub use preview_refund::Preview;
 pub use register_order::Registered;
 pub use request_refund::{RefundAnswer, RefundRequest, ScanGiven};
@@ -44,13 +43,17 @@ pub use webhook_endpoints::{EndpointView, NewEndpointView};
 
 use self::gate::{Gate, Lane, Pass, Shut};
 use crate::{
-    domain::{idempotency::Fingerprinter, order::Order, policy::Policy, refusal::Refusal, view::OrderView},
+    domain::{
+        gate::GateLimits, idempotency::Fingerprinter, order::Order, policy::Policy, refusal::Refusal, view::OrderView,
+    },
     keys::Keys,
     ledger::{Ledger, Pace},
     scan::ScanPool,
     webhook::client::WebhookClient,
 };
 
+/// Listeners to events at once; each looks at the ledger four times a second.
+const LISTENERS: usize = 100;
 /// PIN checks that run at once: argon2 is dear by design, and must not starve refunds.
 const PIN_CHECKS_AT_ONCE: usize = 2;
 /// The follower looks at least this often without being woken.
@@ -166,6 +169,10 @@ pub struct Desk {
     pin_checks: Semaphore,
     /// Refund requests that are worked on at once.
     admissions: Semaphore,
+    /// Listeners to events.
+    listeners: Arc<Semaphore>,
+    /// Told when the service stops: what never ends by itself ends then.
+    closing: CancellationToken,
     /// Before each account.
     gates: BTreeMap<(MerchantId, WalletKind), Arc<Gate>>,
     /// Sends that are under way: a graceful stop waits for them.
@@ -192,6 +199,8 @@ impl Desk {
         Arc::new(Self {
             gates,
             admissions: Semaphore::new(settings.refunds_at_once),
+            listeners: Arc::new(Semaphore::new(LISTENERS)),
+            closing: CancellationToken::new(),
             ledger: parts.ledger,
             keys: parts.keys,
             scans: parts.scans,
@@ -291,6 +300,23 @@ impl Desk {
     /// [`Refusal::Overloaded`].
     pub fn admit(&self) -> Result<SemaphorePermit<'_>, Refusal> {
         self.admissions.try_acquire().map_err(|_| Refusal::Overloaded)
+    }
+
+    /// A place for one listener to events.
+    /// # Errors
+    /// [`Refusal::Overloaded`].
+    pub fn listen(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        Arc::clone(&self.listeners).try_acquire_owned().map_err(|_| Refusal::Overloaded)
+    }
+
+    /// Ends what never ends by itself.
+    pub fn close_streams(&self) {
+        self.closing.cancel();
+    }
+
+    /// Comes when the service stops.
+    pub async fn closing(&self) {
+        self.closing.cancelled().await;
     }
 
     /// The right to one refund call for an order, before anything is reserved.

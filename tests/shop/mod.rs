@@ -92,6 +92,11 @@ impl Shop {
         self.settings.insert(variable(name), value.to_string());
     }
 
+    /// Sets a variable of the environment for the next start.
+    pub(crate) fn set_variable(&mut self, name: &str, value: &str) {
+        self.settings.insert(name.to_owned(), value.to_owned());
+    }
+
     /// Starts the service; again on the address that it had before, because the wallets know it.
     pub(crate) async fn start(&mut self) {
         let (service, url) = Program::start("service", self.command(&["serve"]), &self.dir, "listening on ").await;

@@ -101,6 +101,8 @@ pub(crate) fn read(day: BillDay, archive: &[u8]) -> Result<Bill, Doubt> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::fixtures;
 
@@ -160,6 +162,24 @@ mod tests {
             ("ftp://x.alipay.com/", &gateway, false),
         ] {
             assert_eq!(is_alipays(&Url::parse(url).unwrap(), gateway), ok, "{url}");
+        }
+    }
+
+    proptest! {
+        /// The recorded archive with any of its bytes changed is read or refused.
+        #[test]
+        fn an_altered_archive_is_read_or_refused(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6)) {
+            let mut archive = fixtures::bytes("20880000000000010156_20250101.csv.zip");
+            for (at, byte) in changes {
+                let at = at.index(archive.len());
+                archive[at] = byte;
+            }
+            let _ = read(day(), &archive);
+        }
+
+        #[test]
+        fn any_bytes_are_no_archive_or_a_bill(bytes in any::<Vec<u8>>()) {
+            prop_assert!(read(day(), &bytes).is_err());
         }
     }
 }

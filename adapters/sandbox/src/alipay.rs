@@ -1,9 +1,12 @@
 //! Alipay: what arrives at `/gateway.do` (alipay §1 to §6).
 
+mod archive;
+pub(crate) mod bill;
 mod cipher;
 mod gateway;
 mod node;
 mod notification;
+mod payer;
 mod trade;
 mod yuan;
 
@@ -33,15 +36,21 @@ enum Call {
     RefundQuery,
     Close,
     Cancel,
+    Bill,
+    Payer,
 }
 
 impl Call {
-    const METHODS: [(&'static str, Self); 5] = [
+    const METHODS: [(&'static str, Self); 9] = [
         ("alipay.trade.query", Self::Query),
         ("alipay.trade.refund", Self::Refund),
         ("alipay.trade.fastpay.refund.query", Self::RefundQuery),
         ("alipay.trade.close", Self::Close),
         ("alipay.trade.cancel", Self::Cancel),
+        ("alipay.data.dataservice.bill.downloadurl.query", Self::Bill),
+        ("alipay.user.twostage.common.use", Self::Payer),
+        ("alipay.marketing.facetoface.decode.use", Self::Payer),
+        ("alipay.mobile.shake.user.query", Self::Payer),
     ];
 
     fn read(method: &str) -> Option<Self> {
@@ -55,6 +64,8 @@ impl Call {
             Self::RefundQuery => Operation::QueryRefund,
             Self::Close => Operation::Close,
             Self::Cancel => Operation::Void,
+            Self::Bill => Operation::Bill,
+            Self::Payer => Operation::Payer,
         }
     }
 
@@ -65,6 +76,8 @@ impl Call {
             Self::RefundQuery => trade::refund_query(world, content),
             Self::Close => trade::close(world, content),
             Self::Cancel => trade::cancel(world, content),
+            Self::Bill => bill::address(world, content),
+            Self::Payer => payer::look_up(world, content),
         };
         done.unwrap_or_else(|node| node)
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::{
     Timestamp,
-    civil::DateTime,
+    civil::{Date, DateTime},
     tz::{Offset, TimeZone},
 };
 
@@ -28,6 +28,11 @@ pub(crate) fn millis(at: Timestamp) -> String {
 /// `20180608`: the day inside both wallets' own numbers.
 pub(crate) fn day_digits(at: Timestamp) -> String {
     at.to_zoned(TimeZone::fixed(BEIJING)).strftime("%Y%m%d").to_string()
+}
+
+/// The day that a moment belongs to.
+pub(crate) fn day(at: Timestamp) -> Date {
+    BEIJING.to_datetime(at).date()
 }
 
 /// Reads `2018-06-08 10:34:56` as Beijing time.

@@ -4,6 +4,7 @@
 //! (a refund that has been `PROCESSING` long enough) is caught up first. The wallets' own rules for refunds are in
 //! [`refunds`], those for orders in [`orders`].
 
+mod bill;
 mod orders;
 mod payers;
 mod refunds;
@@ -15,8 +16,9 @@ use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 use serde::Serialize;
 
+pub(crate) use bill::Entry;
 pub(crate) use orders::{CloseRefusal, NewOrder, Order, OrderRefusal, OrderState, VoidRefusal};
-pub(crate) use refunds::{Ending, Refund, RefundAsk, RefundRefusal, RefundStatus, SettleRefusal};
+pub(crate) use refunds::{Ending, PayoutRefusal, Refund, RefundAsk, RefundRefusal, RefundStatus, SettleRefusal};
 
 use crate::scale::Scale;
 
@@ -47,6 +49,15 @@ pub(crate) enum OrderNumber {
     Merchant(String),
     /// The wallet's: `transaction_id`, `trade_no`.
     Wallet(String),
+}
+
+impl OrderNumber {
+    /// The number itself, for people.
+    pub(crate) fn text(&self) -> &str {
+        match self {
+            Self::Merchant(number) | Self::Wallet(number) => number,
+        }
+    }
 }
 
 type Key = (Wallet, String);

@@ -4,7 +4,7 @@
 
 use aws_lc_rs::{
     rand::SystemRandom,
-    rsa::KeyPair,
+    rsa::{KeyPair, OAEP_SHA1_MGF1SHA1, OaepPrivateDecryptingKey, PrivateDecryptingKey},
     signature::{ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
@@ -85,6 +85,16 @@ impl SigningKey {
     pub(crate) fn verifying(&self) -> Result<VerifyingKey, KeyError> {
         let parsed = ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, &self.public_der);
         parsed.map(VerifyingKey).map_err(|error| KeyError::Library(error.to_string()))
+    }
+
+    /// Opens what was encrypted under the public half: RSA-OAEP with SHA-1 (wechat-pay §6).
+    pub(crate) fn open(&self, sealed: &[u8]) -> Option<Vec<u8>> {
+        let key = PrivateDecryptingKey::from_pkcs8(&self.pkcs8_der).ok()?;
+        let key = OaepPrivateDecryptingKey::new(key).ok()?;
+        let mut plain = vec![0; key.min_output_size()];
+        let length = key.decrypt(&OAEP_SHA1_MGF1SHA1, sealed, &mut plain, None).ok()?.len();
+        plain.truncate(length);
+        Some(plain)
     }
 
     /// PKCS#8 PEM. A secret.

@@ -13,6 +13,7 @@ mod cut;
 mod directory;
 mod faults;
 mod fields;
+mod files;
 mod frame;
 mod keys;
 mod notify;

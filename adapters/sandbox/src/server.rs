@@ -46,6 +46,8 @@ fn routes(config: &mut web::ServiceConfig) {
     config
         .service(control::scope())
         .route("/gateway.do", web::to(alipay::serve))
+        .route(alipay::bill::PATH, web::get().to(alipay::bill::download))
+        .route(wechat::payer::PATH, web::post().to(wechat::payer::serve))
         .route("/v3/{call:.*}", web::to(wechat::serve))
         .default_service(web::to(nothing_here));
 }

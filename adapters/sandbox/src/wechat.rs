@@ -1,10 +1,13 @@
 //! WeChat Pay, API v3: what arrives at `/v3/…` (wechat-pay §2, §3, §8 to §11, §14).
 
+mod abnormal;
 mod answer;
 mod auth;
+mod bill;
 mod cipher;
 mod notification;
 mod orders;
+pub(crate) mod payer;
 mod refunds;
 
 use actix_web::{HttpRequest, HttpResponse, http::Method, web};
@@ -32,7 +35,11 @@ enum Call {
     Reverse(String),
     Refund,
     QueryRefund(String),
+    AbnormalRefund(String),
     Certificates,
+    TradeBill,
+    FundFlowBill,
+    BillFile,
 }
 
 impl Call {
@@ -48,7 +55,13 @@ impl Call {
             ["v3", "pay", "transactions", "out-trade-no", number, "reverse"] if post => Self::Reverse(text(number)?),
             ["v3", "refund", "domestic", "refunds"] if post => Self::Refund,
             ["v3", "refund", "domestic", "refunds", number] if get => Self::QueryRefund(text(number)?),
+            ["v3", "refund", "domestic", "refunds", id, "apply-abnormal-refund"] if post => {
+                Self::AbnormalRefund(text(id)?)
+            }
             ["v3", "certificates"] if get => Self::Certificates,
+            ["v3", "bill", "tradebill"] if get => Self::TradeBill,
+            ["v3", "bill", "fundflowbill"] if get => Self::FundFlowBill,
+            ["v3", "billdownload", "file"] if get => Self::BillFile,
             _ => return None,
         })
     }
@@ -60,19 +73,30 @@ impl Call {
             Self::Reverse(_) => Operation::Void,
             Self::Refund => Operation::Refund,
             Self::QueryRefund(_) => Operation::QueryRefund,
+            Self::AbnormalRefund(_) => Operation::AbnormalRefund,
             Self::Certificates => Operation::Certificates,
+            Self::TradeBill | Self::FundFlowBill | Self::BillFile => Operation::Bill,
         }
     }
 
-    fn run(&self, world: &World, query: &str, body: &[u8], fault: Option<Fired>) -> Result<Reply, Broken> {
+    fn run(&self, world: &World, request: &HttpRequest, body: &[u8], fault: Option<Fired>) -> Result<Reply, Broken> {
+        let query = request.uri().query().unwrap_or_default();
+        let fault = fault.map(|fault| fault.kind);
         Ok(match self {
             Self::OrderByTransaction(id) => orders::query_by_transaction(world, id, query),
             Self::OrderByNumber(number) => orders::query_by_number(world, number, query),
             Self::Close(number) => orders::close(world, number, body),
             Self::Reverse(number) => orders::reverse(world, number, body),
-            Self::Refund => refunds::refund(world, body, fault.map(|fault| fault.kind)),
+            Self::Refund => refunds::refund(world, body, fault),
             Self::QueryRefund(number) => refunds::query(world, number),
+            Self::AbnormalRefund(id) => {
+                let serial = request.headers().get("Wechatpay-Serial").and_then(|value| value.to_str().ok());
+                abnormal::pay_out(world, id, body, serial, fault)
+            }
             Self::Certificates => cipher::certificates(world, query)?,
+            Self::TradeBill => bill::trades(world, query).unwrap_or_else(|refused| refused),
+            Self::FundFlowBill => bill::funds(world, query).unwrap_or_else(|refused| refused),
+            Self::BillFile => bill::download(world, query),
         })
     }
 }
@@ -99,7 +123,7 @@ pub(crate) async fn serve(
         world.hold(fault.delay).await;
         return without_effect(fault.kind, &request, &signer);
     }
-    let reply = call.run(&world, request.uri().query().unwrap_or_default(), &body, fault)?;
+    let reply = call.run(&world, &request, &body, fault)?;
     let Some(fault) = fault else { return reply.signed(&signer) };
     world.hold(fault.delay).await;
     match fault.kind {

@@ -12,6 +12,7 @@ use crate::{
     books::{Books, News, Wallet},
     directory::{Identity, PlatformCertificate},
     faults::{Faults, Fired, Operation},
+    files::Files,
     keys::KeyError,
     scale::Scale,
     wechat::Nonces,
@@ -27,6 +28,8 @@ pub(crate) struct World {
     pub(crate) changed: Notify,
     books: Mutex<Books>,
     faults: Mutex<Faults>,
+    /// Bills that wait to be fetched.
+    pub(crate) files: Mutex<Files>,
     /// Newest last; two at most, the older one for the overlap.
     platform: RwLock<Vec<Arc<PlatformCertificate>>>,
     rotations: Mutex<usize>,
@@ -50,6 +53,7 @@ impl World {
             changed: Notify::new(),
             books: Mutex::new(Books::new(scale, seed)),
             faults: Mutex::new(Faults::new(seed)),
+            files: Mutex::default(),
             platform: RwLock::new(vec![Arc::clone(&identity.wechat.platform)]),
             rotations: Mutex::new(0),
             news,
@@ -103,6 +107,18 @@ impl World {
     /// The platform certificates that are valid, newest last.
     pub(crate) fn platform_certificates(&self) -> Vec<Arc<PlatformCertificate>> {
         self.platform.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Opens what was encrypted for the wallet, under the key that a `Wechatpay-Serial` names.
+    pub(crate) fn open_sealed(&self, serial: Option<&str>, sealed: &[u8]) -> Option<Vec<u8>> {
+        let serial = serial?;
+        let wechat = &self.identity.wechat;
+        if serial == wechat.params.platform_public_key_id {
+            return wechat.public_key_mode.open(sealed);
+        }
+        let platform = self.platform_certificates();
+        let named = platform.iter().find(|one| one.certificate.serial.eq_ignore_ascii_case(serial))?;
+        named.key.open(sealed)
     }
 
     /// Makes a new platform certificate the one that signs; the former stays valid until the next rotation. Slow: it

@@ -126,6 +126,8 @@ pub(crate) fn write(fields: &BTreeMap<String, String>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn fields(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -173,5 +175,25 @@ mod tests {
         assert_eq!(read(&[0xff, 0xfe]), Err(XmlError::Malformed));
         let many: String = (0..=MAX_FIELDS).map(|at| format!("<f{at}>1</f{at}>")).collect();
         assert_eq!(read(format!("<xml>{many}</xml>").as_bytes()), Err(XmlError::TooLong));
+    }
+
+    proptest! {
+        /// No bytes make it panic, and what it takes is what it writes.
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in prop_oneof![
+            any::<Vec<u8>>(),
+            "(<xml>)?(<[a-c]/?>|</[a-c]>|<!\\[CDATA\\[|\\]\\]>|&[a-z#0-9]{0,4};|[ -~]){0,12}(</xml>)?".prop_map(String::into_bytes),
+        ]) {
+            if let Ok(fields) = read(&bytes) {
+                prop_assert_eq!(read(write(&fields).as_bytes()), Ok(fields));
+            }
+        }
+
+        /// Whatever the values are, they come back.
+        #[test]
+        fn any_text_survives(fields in prop::collection::btree_map("[a-z_]{1,8}", any::<String>(), 0..6)) {
+            let fields: BTreeMap<String, String> = fields;
+            prop_assert_eq!(read(write(&fields).as_bytes()), Ok(fields));
+        }
     }
 }

@@ -22,22 +22,7 @@ use tokio::{
 };
 
 use self::{breaker::Breaker, quota::Quota};
-use crate::keys::Keys;
-
-/// How much a wallet is asked at once and a second. Quotas are the wallet's own time: multiplied by the time scale.
-#[derive(Clone, Copy, Debug)]
-pub struct GateLimits {
-    /// Calls under way at once.
-    pub calls_at_once: usize,
-    /// Requests that may wait for a place; more are refused at once.
-    pub waiting: usize,
-    /// Refund calls a second.
-    pub refunds_per_second: u32,
-    /// The same while more than half of the last 20 were refused.
-    pub refunds_per_second_while_refused: u32,
-    /// Look-ups a second.
-    pub look_ups_per_second: u32,
-}
+use crate::{domain::gate::GateLimits, keys::Keys};
 
 /// Of the places, those that the follower may take: it must not crowd out requests, nor one wallet another's follow-ups.
 const FOLLOWERS_SHARE: usize = 4;
@@ -131,9 +116,7 @@ impl Heard {
 
 /// The gate of one account.
 pub(super) struct Gate {
-    places: Arc<Semaphore>,
     followers: Arc<Semaphore>,
-    waiting: AtomicUsize,
     most_waiting: usize,
     refunds: LaneState,
     look_ups: LaneState,
@@ -141,7 +124,10 @@ pub(super) struct Gate {
     keys: Keys,
 }
 
+/// A lane has places of its own: the search for an order, which asks every wallet, must not wait behind slow refunds.
 struct LaneState {
+    places: Arc<Semaphore>,
+    waiting: AtomicUsize,
     breaker: Mutex<Breaker>,
     quota: Quota,
 }
@@ -164,6 +150,8 @@ impl Gate {
         keys: Keys,
     ) -> Arc<Self> {
         let lane = |name: &str, rate: u32, refused: u32| LaneState {
+            places: Arc::new(Semaphore::new(limits.calls_at_once)),
+            waiting: AtomicUsize::new(0),
             breaker: Mutex::new(Breaker::default()),
             quota: Quota::new(
                 format!("{{{merchant}}}:{wallet}:{name}"),
@@ -172,9 +160,7 @@ impl Gate {
             ),
         };
         Arc::new(Self {
-            places: Arc::new(Semaphore::new(limits.calls_at_once)),
             followers: Arc::new(Semaphore::new((limits.calls_at_once / FOLLOWERS_SHARE).max(1))),
-            waiting: AtomicUsize::new(0),
             most_waiting: limits.waiting,
             refunds: lane("refunds", limits.refunds_per_second, limits.refunds_per_second_while_refused),
             look_ups: lane("look-ups", limits.look_ups_per_second, limits.look_ups_per_second),
@@ -197,19 +183,20 @@ impl Gate {
         // from here on a pass exists, or the breaker hears that none was used
         let unused = Unused { gate: self, lane, armed: true };
         let full = || self.turned_away(lane, Shut::Full { retry_in: Duration::from_secs(1) });
-        let place = match Arc::clone(&self.places).try_acquire_owned() {
+        let LaneState { places, waiting, quota, .. } = self.lane(lane);
+        let place = match Arc::clone(places).try_acquire_owned() {
             Ok(place) => place,
             Err(_) => {
-                let _queued = Queued::join(&self.waiting, self.most_waiting).ok_or_else(full)?;
-                let place = timeout(patience, Arc::clone(&self.places).acquire_owned()).await;
+                let _queued = Queued::join(waiting, self.most_waiting).ok_or_else(full)?;
+                let place = timeout(patience, Arc::clone(places).acquire_owned()).await;
                 place.ok().and_then(Result::ok).ok_or_else(full)?
             }
         };
         let left = patience.saturating_sub(began.elapsed());
-        let turn = self.lane(lane).quota.take(&self.keys, left).await;
+        let turn = quota.take(&self.keys, left).await;
         let wait = turn.map_err(|retry_in| self.turned_away(lane, Shut::Full { retry_in }))?;
         if !wait.is_zero() {
-            let _queued = Queued::join(&self.waiting, self.most_waiting).ok_or_else(full)?;
+            let _queued = Queued::join(waiting, self.most_waiting).ok_or_else(full)?;
             sleep(wait).await;
         }
         unused.used();

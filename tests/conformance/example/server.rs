@@ -82,7 +82,7 @@ impl Stage for PennyStage {
     }
 
     fn plays(&self, operation: Operation) -> bool {
-        !matches!(operation, Operation::Void | Operation::Payer | Operation::Bill)
+        !matches!(operation, Operation::Void | Operation::Payer | Operation::Bill | Operation::AbnormalRefund)
     }
 
     async fn break_next(&self, operation: Operation, fault: Fault) -> bool {

@@ -120,6 +120,7 @@ fn time(text: &str) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use encoding_rs::GBK;
+    use proptest::prelude::*;
 
     use super::*;
     use crate::fixtures;
@@ -200,5 +201,19 @@ mod tests {
         }
         assert!(read(&[&lines[..6], &lines[7..]].concat().concat()).is_err(), "a row is missing");
         assert!(read(&text.replace("退款批次号/请求号", "别的")).is_err());
+    }
+
+    proptest! {
+        /// The recorded file with any text put anywhere is read or refused.
+        #[test]
+        fn an_altered_file_is_read_or_refused(at in 0_usize..1200, text in "[,\\r\\n\\t0-9A-Z.#笔：\\-]{0,12}", cut in 0_usize..40) {
+            let mut file = recorded();
+            let at = (at..file.len()).find(|at| file.is_char_boundary(*at)).unwrap_or(file.len());
+            let end = (at + cut..file.len()).find(|end| file.is_char_boundary(*end)).unwrap_or(file.len());
+            file.replace_range(at..end, &text);
+            if let Ok(bill) = read(&file) {
+                prop_assert!(bill.lines.len() + bill.unread.len() <= file.lines().count());
+            }
+        }
     }
 }

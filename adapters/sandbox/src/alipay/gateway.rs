@@ -137,6 +137,10 @@ fn explain(world: &World, params: &Params, signature: &str) -> String {
 
 /// The business content: a JSON object, decrypted where it came encrypted.
 pub(super) fn content(world: &World, params: &Params, gate: &Gate<'_>) -> Result<Value, Node> {
+    // the oldest look-up has its parameters beside the others (alipay §17)
+    if gate.method == "alipay.mobile.shake.user.query" {
+        return Ok(serde_json::json!({ "dynamic_id": params.get("dynamic_id") }));
+    }
     let text = params.get("biz_content").ok_or_else(|| Node::failed("ACQ.INVALID_PARAMETER", "缺少biz_content"))?;
     let plain = if gate.is_encrypted {
         let plain = cipher::decrypt(&world.identity.alipay.params.aes_key, text);

@@ -8,6 +8,12 @@ pub(super) fn write(fen: i64) -> String {
     format!("{}.{:02}", fen / 100, fen % 100)
 }
 
+/// The same for what may be less than nothing.
+pub(super) fn signed(fen: i64) -> String {
+    let sign = if fen < 0 { "-" } else { "" };
+    format!("{sign}{}", write(fen.abs()))
+}
+
 /// Reads yuan with at most two decimals, more than nothing.
 pub(super) fn read(text: &str) -> Option<i64> {
     let (whole, part) = text.split_once('.').unwrap_or((text, "0"));

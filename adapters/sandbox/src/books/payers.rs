@@ -70,6 +70,12 @@ impl Books {
         self.codes.live.get(text).is_some_and(|(of, _)| *of == wallet)
     }
 
+    /// The payer behind a living payment code.
+    pub(crate) fn payer_of(&mut self, wallet: Wallet, code: &str, now: Timestamp) -> Option<String> {
+        self.codes.forget_old(now);
+        self.codes.live.get(code).filter(|(of, _)| *of == wallet).map(|(_, payer)| payer.clone())
+    }
+
     /// A payer as the wallet would name one.
     pub(super) fn new_payer(&mut self, wallet: Wallet) -> String {
         const LETTERS: &[u8] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_";

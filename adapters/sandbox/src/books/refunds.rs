@@ -125,6 +125,14 @@ pub(crate) enum RefundRefusal {
     NumberReused,
 }
 
+/// Why a refund is not sent to an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PayoutRefusal {
+    NotFound,
+    /// Only what could not be paid out can be sent elsewhere.
+    NotAbnormal(RefundStatus),
+}
+
 /// Why a refund can't be settled by hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SettleRefusal {
@@ -188,7 +196,7 @@ impl Books {
                 return Ok(Refunded { order: order.clone(), refund: refund.clone(), first: false });
             }
             let detail =
-                format!("first {} fen of {}, now {} fen of {:?}", refund.amount, holder.1, ask.amount, ask.order);
+                format!("first {} fen of {}, now {} fen of {}", refund.amount, holder.1, ask.amount, ask.order.text());
             self.violation(now, ViolationKind::NumberReused, &holder, &ask.number, detail);
             return Err(RefundRefusal::NumberReused);
         }
@@ -354,6 +362,35 @@ impl Books {
         }
         self.end(&(order.wallet, order.out_trade_no), number, status, now);
         self.wechat_refund(number, now).ok_or(SettleRefusal::NotFound)
+    }
+
+    /// Sends an `ABNORMAL` refund to an account: it is `PROCESSING` again (wechat-pay §12). `id` is WeChat's own number.
+    pub(crate) fn pay_out(
+        &mut self,
+        id: &str,
+        number: &str,
+        ending: Ending,
+        now: Timestamp,
+    ) -> Result<(Order, Refund), PayoutRefusal> {
+        let (order, refund) = self.wechat_refund(number, now).ok_or(PayoutRefusal::NotFound)?;
+        if refund.wallet_refund_id != id {
+            return Err(PayoutRefusal::NotFound);
+        }
+        if refund.status != RefundStatus::Abnormal {
+            return Err(PayoutRefusal::NotAbnormal(refund.status));
+        }
+        let key = (order.wallet, order.out_trade_no);
+        let kept =
+            self.orders.get_mut(&key).and_then(|order| order.refunds.iter_mut().find(|one| one.number == number));
+        if let Some(kept) = kept {
+            kept.status = RefundStatus::Processing;
+            kept.settled_at = None;
+            kept.ending = ending;
+        }
+        if ending != Ending::Stay {
+            self.due.insert((beijing::after(now, self.scale.of(WECHAT_PROCESSING)), number.to_owned()));
+        }
+        self.wechat_refund(number, now).ok_or(PayoutRefusal::NotFound)
     }
 
     /// WeChat's own number of a refund, in a form of theirs: digits, beginning with 50.

@@ -75,7 +75,7 @@ impl Signer {
     }
 }
 
-fn nonce() -> String {
+pub(super) fn nonce() -> String {
     rand::thread_rng().sample_iter(Alphanumeric).take(NONCE_LENGTH).map(char::from).collect()
 }
 
@@ -84,20 +84,27 @@ fn nonce() -> String {
 pub(super) struct Reply {
     status: StatusCode,
     body: Vec<u8>,
+    /// Of a file, which is answered without a signature (wechat-pay §16); `None` for JSON.
+    file: Option<&'static str>,
 }
 
 impl Reply {
     /// 200 with JSON.
     pub(super) fn ok(body: &impl Serialize) -> Self {
         match serde_json::to_vec(body) {
-            Ok(body) => Self { status: StatusCode::OK, body },
+            Ok(body) => Self { status: StatusCode::OK, body, file: None },
             Err(error) => Self::error(500, "SYSTEM_ERROR", &error.to_string()),
         }
     }
 
     /// 204 without a body.
     pub(super) fn done() -> Self {
-        Self { status: StatusCode::NO_CONTENT, body: Vec::new() }
+        Self { status: StatusCode::NO_CONTENT, body: Vec::new(), file: None }
+    }
+
+    /// 200 with a file of this media type, which carries no signature.
+    pub(super) fn file(body: Vec<u8>, kind: &'static str) -> Self {
+        Self { status: StatusCode::OK, body, file: Some(kind) }
     }
 
     /// An error in the wallet's form (wechat-pay §7).
@@ -112,7 +119,7 @@ impl Reply {
 
     fn of_error(status: u16, body: &Value) -> Self {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        Self { status, body: body.to_string().into_bytes() }
+        Self { status, body: body.to_string().into_bytes(), file: None }
     }
 
     /// The same status with a body that no JSON parser takes: cut off in the middle.
@@ -127,6 +134,9 @@ impl Reply {
 
     /// Signed over exactly these bytes.
     pub(super) fn signed(self, signer: &Signer) -> Result<HttpResponse, Broken> {
+        if self.file.is_some() {
+            return Ok(self.unsigned());
+        }
         let headers = signer.headers(&self.body)?;
         Ok(self.respond(headers.as_slice()))
     }
@@ -151,7 +161,7 @@ impl Reply {
         if self.status == StatusCode::NO_CONTENT {
             return response.finish();
         }
-        response.content_type("application/json; charset=utf-8").body(self.body)
+        response.content_type(self.file.unwrap_or("application/json; charset=utf-8")).body(self.body)
     }
 }
 

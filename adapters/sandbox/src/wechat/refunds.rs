@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Longest texts (wechat-pay §10).
-const REFUND_NUMBER_LENGTH: usize = 64;
+pub(super) const REFUND_NUMBER_LENGTH: usize = 64;
 const REASON_LENGTH: usize = 80;
 const URL_LENGTH: usize = 256;
 
@@ -136,7 +136,7 @@ fn refused(refusal: RefundRefusal) -> Reply {
 }
 
 /// The refund object, with whole numbers for amounts.
-fn refund_object(order: &Order, refund: &Refund) -> Value {
+pub(super) fn refund_object(order: &Order, refund: &Refund) -> Value {
     let mut object = json!({
         "refund_id": refund.wallet_refund_id,
         "out_refund_no": refund.number,

@@ -1,10 +1,15 @@
 //! Faults → outcomes: the table.
 
+use std::time::Instant;
+
 use super::{
-    Fault, Operation, Report, Stage, asked_word, expect, needs_more, plain::settled, refund_of, total, void_of, word,
-    yuan,
+    Fault, Operation, Paid, Report, Stage, asked_word, expect, needs_more, plain::settled, refund_of, total, void_of,
+    word, yuan,
 };
-use crate::{Asked, BillDay, BillKind, HoldReason, OrderNumber, Outcome, PayerOf, RecordStatus, WalletError};
+use crate::{
+    AbnormalCall, Asked, BillDay, BillKind, HoldReason, OrderNumber, Outcome, PayerOf, Payout, Private, RecordStatus,
+    RefundCall, RefundRecord, WalletError, WalletRefundId,
+};
 
 /// What the answer to a send may be, fault by fault.
 fn fits_send(fault: Fault, outcome: &Outcome) -> bool {
@@ -52,7 +57,7 @@ async fn refund(stage: &dyn Stage, fault: Fault) -> Result<(), String> {
             let times = stage.times_paid(&paid.order, &call.request_no).await;
             return expect(times == 0, || format!("closed, and paid {times} times"));
         }
-        Fault::Abnormal => return stuck(stage, &call).await,
+        Fault::Abnormal => return stuck(stage, &call).await.map(|_| ()),
         _ => {}
     }
     // the books, not the answer, say what happened; asking must say the same
@@ -69,15 +74,72 @@ async fn refund(stage: &dyn Stage, fault: Fault) -> Result<(), String> {
     expect(times == 1 && back == yuan(20), || format!("paid {times} times, {back} in all"))
 }
 
-async fn stuck(stage: &dyn Stage, call: &crate::RefundCall) -> Result<(), String> {
-    let began = std::time::Instant::now();
+/// Waits until the wallet says that it can't pay this out.
+async fn stuck(stage: &dyn Stage, call: &RefundCall) -> Result<RefundRecord, String> {
+    let began = Instant::now();
     loop {
         match stage.wallet().query_refund(call).await {
-            Asked::Found(record) if record.status == RecordStatus::Stuck => return Ok(()),
+            Asked::Found(record) if record.status == RecordStatus::Stuck => return Ok(record),
             asked if began.elapsed() > stage.patience() => return Err(asked_word(&asked)),
             _ => stage.pause().await,
         }
     }
+}
+
+/// What can't be paid out is sent to an account, once, whatever becomes of the call.
+pub(super) async fn payouts(stage: &dyn Stage, report: &mut Report) {
+    if !stage.wallet().capabilities().pays_to_account {
+        let outcome = match abnormal(stage, &stage.pay(total()).await).await {
+            Ok(call) => stage.wallet().pay_to_account(&call).await,
+            Err(why) => return report.note("a payout that the wallet hasn't", Err(why)),
+        };
+        let refused = matches!(outcome, Outcome::Rejected(_));
+        return report.note("a payout that the wallet hasn't is refused", expect(refused, || word(&outcome)));
+    }
+    if !stage.plays(Operation::AbnormalRefund) {
+        return report.skip("payouts");
+    }
+    report.note("what is stuck is paid to the customer's card, once", payout(stage, None).await);
+    for fault in Fault::OF_ANY_CALL {
+        report.note(format!("payout × {}", fault.as_str()), payout(stage, Some(fault)).await);
+    }
+}
+
+/// A payout of a refund, stuck or not.
+async fn abnormal(stage: &dyn Stage, paid: &Paid) -> Result<AbnormalCall, String> {
+    let wallet_refund_id = WalletRefundId::parse("1").map_err(|error| error.to_string())?;
+    Ok(AbnormalCall { refund: refund_of(stage, paid, yuan(20)), wallet_refund_id, to: Payout::Merchant })
+}
+
+async fn payout(stage: &dyn Stage, fault: Option<Fault>) -> Result<(), String> {
+    let (paid, wallet) = (stage.pay(total()).await, stage.wallet());
+    let mut call = abnormal(stage, &paid).await?;
+    expect(stage.break_next(Operation::Refund, Fault::Abnormal).await, || "nothing gets stuck here".to_owned())?;
+    let outcome = wallet.refund(&call.refund).await;
+    expect(matches!(outcome, Outcome::Done(_) | Outcome::Pending(_)), || word(&outcome))?;
+    let record = stuck(stage, &call.refund).await?;
+    call.wallet_refund_id = record.wallet_refund_id.ok_or("a stuck refund without the wallet's number")?;
+    call.to = Payout::Customer {
+        bank_type: "CMB_DEBIT".to_owned(),
+        bank_account: Private::new("6225880137000000".to_owned()),
+        real_name: Private::new("张三".to_owned()),
+    };
+    if let Some(fault) = fault {
+        if !stage.break_next(Operation::AbnormalRefund, fault).await {
+            return Ok(());
+        }
+        let outcome = wallet.pay_to_account(&call).await;
+        expect(fits_send(fault, &outcome), || word(&outcome))?;
+    }
+    // whether or not the first call counted, the record says what is left to do
+    let asked = wallet.query_refund(&call.refund).await;
+    if matches!(&asked, Asked::Found(record) if record.status == RecordStatus::Stuck) {
+        let outcome = wallet.pay_to_account(&call).await;
+        expect(matches!(outcome, Outcome::Done(_) | Outcome::Pending(_)), || word(&outcome))?;
+    }
+    let status = settled(stage, &call.refund).await?;
+    let times = stage.times_paid(&paid.order, &call.refund.request_no).await;
+    expect(status == RecordStatus::Paid && times == 1, || format!("{status:?}, paid {times} times"))
 }
 
 pub(super) async fn queries(stage: &dyn Stage, report: &mut Report) {

@@ -82,6 +82,8 @@ pub enum Operation {
     QueryRefund,
     /// A query for an order.
     QueryOrder,
+    /// Sending a refund that can't be paid out to an account.
+    AbnormalRefund,
     /// A void.
     Void,
     /// Closing an order.
@@ -100,6 +102,7 @@ impl Operation {
             Self::Refund => "refund",
             Self::QueryRefund => "query_refund",
             Self::QueryOrder => "query_order",
+            Self::AbnormalRefund => "abnormal_refund",
             Self::Void => "void",
             Self::Close => "close",
             Self::Payer => "payer",
@@ -216,6 +219,7 @@ pub async fn run(stage: &dyn Stage) -> Report {
     plain::look_ups(stage, &mut report).await;
     plain::notifications(stage, &mut report).await;
     faults::refunds(stage, &mut report).await;
+    faults::payouts(stage, &mut report).await;
     faults::queries(stage, &mut report).await;
     faults::voids(stage, &mut report).await;
     faults::look_ups(stage, &mut report).await;

@@ -179,7 +179,11 @@ pub(super) async fn look_ups(stage: &dyn Stage, report: &mut Report) {
     } else {
         report.skip("bills of trades");
     }
-    if !capabilities.fund_bill {
+    if capabilities.fund_bill && stage.plays(Operation::Bill) {
+        let bill = stage.wallet().bill(BillKind::Funds, BillDay::of(jiff::Timestamp::now())).await;
+        let read = matches!(&bill, Ok(Bill::Funds(bill)) if bill.unread.is_empty());
+        report.note("the account's bill is read", expect(read, || format!("{bill:?}")));
+    } else if !capabilities.fund_bill {
         let bill = stage.wallet().bill(BillKind::Funds, BillDay::of(jiff::Timestamp::UNIX_EPOCH)).await;
         let refused = matches!(bill, Err(WalletError::NotSupported(_)));
         report.note("a bill that the wallet hasn't is refused", expect(refused, || format!("{bill:?}")));

@@ -171,6 +171,8 @@ fn movement(row: &Row<'_, '_>) -> Result<FundLine, &'static str> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::fixtures;
 
@@ -266,5 +268,20 @@ mod tests {
         assert_eq!((bill.lines[0].incoming, bill.lines[0].amount), (false, Money::fen(2000).unwrap()));
         assert_eq!((bill.lines[0].balance, bill.lines[1].balance), (None, Some(Money::fen(4700).unwrap())));
         assert!(funds(day(), &text.replace("`2,`1", "`3,`1")).is_err());
+    }
+
+    proptest! {
+        /// The recorded file with any text put anywhere is read or refused; no row is lost without a word.
+        #[test]
+        fn an_altered_file_is_read_or_refused(at in 0_usize..1200, text in "[`,\\r\\n0-9A-Z.\\-总]{0,12}", cut in 0_usize..40) {
+            let mut file = fixtures::file("tradebill_all_2025-01-01.csv");
+            let at = (at..file.len()).find(|at| file.is_char_boundary(*at)).unwrap_or(file.len());
+            let end = (at + cut..file.len()).find(|end| file.is_char_boundary(*end)).unwrap_or(file.len());
+            file.replace_range(at..end, &text);
+            if let Ok(bill) = trades(day(), &file) {
+                prop_assert!(bill.lines.len() + bill.unread.len() <= file.lines().count());
+            }
+            let _ = funds(day(), &file);
+        }
     }
 }

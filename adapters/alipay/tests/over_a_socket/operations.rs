@@ -1,7 +1,5 @@
 //! Cancel, close, payer, bill and content encryption over a socket, against a gateway that answers as a test says.
 
-#![expect(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
-
 use std::{
     collections::BTreeMap,
     path::Path,

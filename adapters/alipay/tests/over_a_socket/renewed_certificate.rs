@@ -1,6 +1,5 @@
 //! Alipay renews its certificate while we run: the answer names a number that we don't hold, the new certificate is
 //! downloaded once, taken only if it comes from our root bundle, and the answer is believed (alipay §4).
-#![expect(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
 
 use std::{
     path::Path,
