@@ -24,6 +24,9 @@ use super::{
 /// to read a false text from a dark frame.
 const FEWEST_ROWS: usize = 2;
 
+/// Pixels that bars must be high, as far as rows say the same: neighbouring rows share their noise.
+const LOWEST: f32 = 5.0;
+
 /// How many frames of a burst the dearer stages look at.
 const BEST_FRAMES: usize = 3;
 
@@ -221,7 +224,7 @@ fn by_rxing(view: &View<'_>, harder: bool, deadline: Deadline) -> Seen {
         let local = view.black_and_white().map(|matrix| code128::read(&Local(matrix), Effort::Harder, deadline));
         bars.extend(local.into_iter().flatten());
     }
-    bars.retain(|one| one.rows >= FEWEST_ROWS);
+    bars.retain(|one| one.rows >= FEWEST_ROWS && one.height() >= LOWEST);
     reach_ends(&mut bars, view);
     let seen = view.black_and_white().map(|matrix| qr::by_rxing(matrix, harder, deadline)).unwrap_or_default();
     let squares = seen.read.into_iter().map(Reading::of_square);
