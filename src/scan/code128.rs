@@ -41,6 +41,11 @@ impl Bars {
         Self { text, corners, rows: strips, module }
     }
 
+    /// How far apart the first and the last row are that said so, in pixels.
+    pub(super) fn height(&self) -> f32 {
+        length(self.corners.0[0], self.corners.0[3])
+    }
+
     /// Moves the corners to the ends of the first and the last bar. Rows that are read whole end earlier where bars lean:
     /// each of the two bars, two modules wide, is followed up and down while it is `black`.
     pub(super) fn reach_ends(&mut self, black: impl Fn(f32, f32) -> bool) {
