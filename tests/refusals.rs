@@ -144,6 +144,10 @@ async fn scans_are_refused_by_name() {
     refused(&shop, 422, "frame_unreadable", scan(b"this is no image".to_vec())).await;
     refused(&shop, 413, "frame_too_large", scan(pictures::bomb(4_100, 3_000))).await;
     refused(&shop, 422, "code_not_recognised", scan(pictures::codes(&["https://example.com/a-poster"]))).await;
+    // the frequent mistakes are named
+    for text in ["wxp://f2f0AbCdEf", "https://qr.alipay.com/fkx12345", "6226580012345678901"] {
+        refused(&shop, 422, "code_not_recognised", scan(pictures::codes(&[text]))).await;
+    }
     let two = pictures::codes(&["134567890123456789", "287368233638646475"]);
     refused(&shop, 422, "code_ambiguous", scan(two)).await;
 

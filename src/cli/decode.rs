@@ -181,7 +181,7 @@ fn subject(reading: &Reading) -> SubjectOut {
         Ok(Subject::PaymentCode(code)) => SubjectOut { wallet: Some(code.wallet()), ..known("payment_code") },
         Ok(Subject::Voucher(_)) => known("voucher"),
         Ok(Subject::Known(()) | Subject::Number(_)) => known("unknown"),
-        Err(why @ (NoSubject::NoSymbol | NoSubject::NotRecognised | NoSubject::Ambiguous)) => {
+        Err(why @ (NoSubject::NoSymbol | NoSubject::NotRecognised(_) | NoSubject::Ambiguous)) => {
             SubjectOut { refusal: Some(why.code()), ..known("unknown") }
         }
     }

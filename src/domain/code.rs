@@ -8,6 +8,8 @@ use std::fmt;
 use scanback_wallet::{OrderNo, PaymentCode};
 use zeroize::Zeroize;
 
+use super::foreign::ForeignCode;
+
 /// What every voucher that we print begins with; the rest is signed.
 pub const VOUCHER_PREFIX: &str = "SBV1.";
 
@@ -39,7 +41,12 @@ impl ScannedText {
         match ScannedForm::of(self) {
             ScannedForm::PaymentCode(code) => code.masked(),
             ScannedForm::Number(number) => number.to_string(),
-            ScannedForm::Voucher | ScannedForm::Url | ScannedForm::Unrecognised => {
+            // it pays: not more of it than of a payment code
+            ScannedForm::Foreign(code) if code.is_secret() => {
+                let shown: String = self.0.chars().take(2).collect();
+                format!("{shown}{}", "*".repeat(self.0.chars().count().saturating_sub(2)))
+            }
+            ScannedForm::Voucher | ScannedForm::Foreign(_) | ScannedForm::Unrecognised => {
                 let mut shown: String = self.0.chars().take(SHOWN_CHARS).collect();
                 if shown.len() < self.0.len() {
                     shown.push('…');
@@ -99,8 +106,8 @@ pub enum ScannedForm {
     PaymentCode(PaymentCode),
     /// An order or transaction number's form: the wallets may be asked for it.
     Number(OrderNo),
-    /// An address: a bill page has none, so no wallet is asked.
-    Url,
+    /// Something else that has a name; no wallet is asked about it.
+    Foreign(ForeignCode),
     /// None of these.
     Unrecognised,
 }
@@ -114,8 +121,8 @@ impl ScannedForm {
             Self::Voucher
         } else if let Some(code) = PaymentCode::parse(text) {
             Self::PaymentCode(code)
-        } else if text.contains("://") {
-            Self::Url
+        } else if let Some(code) = ForeignCode::of(text) {
+            Self::Foreign(code)
         } else if let Some(number) = wallet_number(text) {
             Self::Number(number)
         } else {
@@ -162,9 +169,9 @@ pub enum NoSubject {
     /// `frame_unreadable`: there was no symbol.
     #[error("no code was read in the frame")]
     NoSymbol,
-    /// `code_not_recognised`: symbols, but none of a known form.
+    /// `code_not_recognised`: symbols, but none that leads to a refund; what one of them is, where that is known.
     #[error("no code in the frame is one of a payment, an order or a voucher")]
-    NotRecognised,
+    NotRecognised(Option<ForeignCode>),
     /// `code_ambiguous`: two different recognised codes. It is said, not guessed.
     #[error("the frame shows two different codes: show one alone")]
     Ambiguous,
@@ -176,7 +183,7 @@ impl NoSubject {
     pub const fn code(self) -> &'static str {
         match self {
             Self::NoSymbol => "frame_unreadable",
-            Self::NotRecognised => "code_not_recognised",
+            Self::NotRecognised(_) => "code_not_recognised",
             Self::Ambiguous => "code_ambiguous",
         }
     }
@@ -206,7 +213,15 @@ pub fn decide<O: PartialEq>(
     let mut nothing = NoSubject::NoSymbol;
     let mut subject: Option<Subject<O>> = None;
     for (text, in_ledger) in answers {
-        nothing = NoSubject::NotRecognised;
+        let foreign = match ScannedForm::of(&text) {
+            ScannedForm::Foreign(code) => Some(code),
+            _ => None,
+        };
+        nothing = NoSubject::NotRecognised(match (nothing, foreign) {
+            (NoSubject::NotRecognised(Some(one)), Some(other)) => Some(one.or_rather(other)),
+            (NoSubject::NotRecognised(known), None) => known,
+            (_, foreign) => foreign,
+        });
         let Some(next) = recognise(text, in_ledger) else { continue };
         match &subject {
             Some(first) if !first.is(&next) => return Err(NoSubject::Ambiguous),
@@ -224,7 +239,7 @@ fn recognise<O>(text: ScannedText, in_ledger: Option<O>) -> Option<Subject<O>> {
         (_, Some(order)) => Some(Subject::Known(order)),
         (ScannedForm::PaymentCode(code), None) => Some(Subject::PaymentCode(code)),
         (ScannedForm::Number(number), None) => Some(Subject::Number(number)),
-        (ScannedForm::Url | ScannedForm::Unrecognised, None) => None,
+        (ScannedForm::Foreign(_) | ScannedForm::Unrecognised, None) => None,
     }
 }
 
@@ -258,8 +273,9 @@ mod tests {
             ("4200001234202511220123456789", "Number(OrderNo(\"4200001234202511220123456789\"))"),
             ("A-1|b*2", "Number(OrderNo(\"A-1|b*2\"))"),
             ("SBV1.eyJ.x", "Voucher"),
-            ("https://qr.example/134567890123456789", "Url"),
-            ("weixin://wxpay/bizpayurl?pr=abc", "Url"),
+            ("https://qr.example/134567890123456789", "Foreign(Address)"),
+            ("weixin://wxpay/bizpayurl?pr=abc", "Foreign(PaymentLink(Wechat))"),
+            ("6226580012345678901", "Foreign(UnionPayPaymentCode)"),
             ("12345", "Unrecognised"),
             ("has a space", "Unrecognised"),
             ("订单一二三四五六", "Unrecognised"),
@@ -306,7 +322,14 @@ mod tests {
         for texts in [["https://shop.example", NUMBER], [NUMBER, "https://shop.example"]] {
             assert!(matches!(decided(&texts, &[]), Ok(Subject::Number(_))));
         }
-        assert_eq!(decided(&["https://shop.example"], &[]).unwrap_err(), NoSubject::NotRecognised);
+        let nothing = |texts: &[&str]| decided(texts, &[]).unwrap_err();
+        let address = NoSubject::NotRecognised(Some(ForeignCode::Address));
+        let collecting = NoSubject::NotRecognised(Some(ForeignCode::Collecting(scanback_wallet::WalletKind::Wechat)));
+        assert_eq!(nothing(&["https://shop.example"]), address);
+        assert_eq!(nothing(&["https://shop.example", "x"]), address);
+        assert_eq!(nothing(&["https://shop.example", "wxp://f2f0A"]), collecting);
+        assert_eq!(nothing(&["wxp://f2f0A", "https://shop.example"]), collecting);
+        assert_eq!(nothing(&["x"]), NoSubject::NotRecognised(None));
         assert_eq!(decided(&[], &[]).unwrap_err(), NoSubject::NoSymbol);
     }
 
@@ -320,6 +343,7 @@ mod tests {
             ("SBV1.eyJhbGciOi", "SBV1.eyJ…"),
             ("汉字汉字汉字汉字汉", "汉字汉字汉字汉字…"),
             ("short", "short"),
+            ("6226580012345678901", "62*****************"),
         ] {
             assert_eq!(text(written).masked(), shown);
         }

@@ -2,6 +2,7 @@
 
 pub mod actor;
 pub mod code;
+pub mod foreign;
 pub mod gate;
 pub mod idempotency;
 pub mod order;

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use scanback_wallet::{Currency, Money, WalletKind};
 
-use crate::domain::{order::OrderState, refund::RefundState, view::OrderView};
+use crate::domain::{foreign::ForeignCode, order::OrderState, refund::RefundState, view::OrderView};
 
 /// One field that is wrong, and why. `field` is a path such as `amount.value`.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
@@ -56,7 +56,10 @@ pub enum Refusal {
     FrameTooLarge(String),
     /// No symbol has a known form, or none that names an order.
     #[error("the code is none that can be used here")]
-    CodeNotRecognised,
+    CodeNotRecognised {
+        /// What it is instead, where that is known.
+        seen: Option<ForeignCode>,
+    },
     /// Two different recognised codes.
     #[error("there are two different codes in the frame")]
     CodeAmbiguous,

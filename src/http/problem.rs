@@ -102,7 +102,7 @@ impl Problem {
         match refusal {
             R::FrameUnreadable { .. } => new(422, "frame_unreadable"),
             R::FrameTooLarge(_) => new(413, "frame_too_large"),
-            R::CodeNotRecognised => new(422, "code_not_recognised"),
+            R::CodeNotRecognised { .. } => new(422, "code_not_recognised"),
             R::CodeAmbiguous => new(422, "code_ambiguous"),
             R::WalletMismatch { .. } => new(422, "wallet_mismatch"),
             R::PayerMismatch => new(422, "payer_mismatch"),

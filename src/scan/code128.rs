@@ -172,12 +172,7 @@ impl Found {
             corners = corners.map(|(x, y)| (y, x));
             corners = [corners[3], corners[2], corners[1], corners[0]];
         }
-        Bars {
-            text: self.text,
-            corners: Corners(corners),
-            confirmed: self.confirmed,
-            module: self.module,
-        }
+        Bars { text: self.text, corners: Corners(corners), confirmed: self.confirmed, module: self.module }
     }
 }
 

@@ -347,7 +347,7 @@ impl Desk {
             return Err(Refusal::ScanUsed.into());
         }
         match scan.subject {
-            ScanSubject::Unknown => Err(Refusal::CodeNotRecognised.into()),
+            ScanSubject::Unknown => Err(Refusal::CodeNotRecognised { seen: None }.into()),
             ScanSubject::Voucher if caller.role == Role::Terminal => Err(Refusal::ScanRequired.into()),
             ScanSubject::PaymentCode(_)
             | ScanSubject::Order(_)

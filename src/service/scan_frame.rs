@@ -137,7 +137,7 @@ impl Desk {
         let known = try_join_all(texts.iter().map(|text| self.in_ledger(merchant, text))).await?;
         let subject = code::decide(texts.into_iter().zip(known)).map_err(|error| match error {
             NoSubject::NoSymbol => nothing_read(readings),
-            NoSubject::NotRecognised => Refusal::CodeNotRecognised,
+            NoSubject::NotRecognised(seen) => Refusal::CodeNotRecognised { seen },
             NoSubject::Ambiguous => Refusal::CodeAmbiguous,
         })?;
         let order = |named: &Named| ScanSubjectView {

@@ -1,7 +1,10 @@
 //! The words of every refusal and fault.
 
+use scanback_wallet::WalletKind;
+
 use super::{Language, Words};
 use crate::domain::{
+    foreign::ForeignCode,
     order::OrderState,
     refund::RefundState,
     refusal::{Refusal, Unreadable},
@@ -73,12 +76,9 @@ fn texts(refusal: &Refusal) -> Texts {
             both("图片的字节数或像素数超过上限。", detail),
             ("请降低相机分辨率后重新拍摄。", "Lower the camera's resolution and take it again."),
         ),
-        R::CodeNotRecognised => (
+        R::CodeNotRecognised { seen } => (
             ("无法识别的码", "Not a code for refunds"),
-            both(
-                "画面中的码不是付款码、账单条码或退款凭证。",
-                "The code is neither a payment code, nor the code of a bill, nor a voucher.",
-            ),
+            of_foreign(*seen),
             (
                 "请让顾客打开付款码，或打开账单详情页的条码。",
                 "Ask for the payment code, or the bar code of the bill page.",
@@ -378,5 +378,49 @@ const fn refund_state(state: RefundState) -> &'static str {
         RefundState::Abnormal => "异常",
         RefundState::Declined => "已拒绝",
         RefundState::Cancelled => "已取消",
+    }
+}
+
+/// What a code is that can't lead to a refund.
+fn of_foreign(seen: Option<ForeignCode>) -> (String, String) {
+    let name = |wallet: WalletKind| match wallet {
+        WalletKind::Wechat => ("微信", "WeChat Pay"),
+        _ => ("支付宝", "Alipay"),
+    };
+    match seen {
+        Some(ForeignCode::Collecting(wallet)) => {
+            let (zh, en) = name(wallet);
+            (
+                format!("这是{zh}收款码，用来收钱，不能用来退款。"),
+                format!("This is a collecting code of {en}: it takes money and can't give it back."),
+            )
+        }
+        Some(ForeignCode::PaymentLink(wallet)) => {
+            let (zh, en) = name(wallet);
+            (
+                format!("这是{zh}的支付链接，不是付款码或账单条码。"),
+                format!("This is an address that opens a payment in {en}, not a payment code or a bill's bar code."),
+            )
+        }
+        Some(ForeignCode::UnionPayPaymentCode) => both(
+            "这是银联（云闪付）付款码，这里只能退微信支付和支付宝的订单。",
+            "This is a payment code of UnionPay; only WeChat Pay and Alipay orders can be refunded here.",
+        ),
+        Some(ForeignCode::UnionPayCollecting) => both(
+            "这是银联二维码，用来收钱，不能用来退款。",
+            "This is a UnionPay code to be paid by: it takes money and can't give it back.",
+        ),
+        Some(ForeignCode::Emv) => both(
+            "这是EMV商户收款码，用来收钱，不能用来退款。",
+            "This is an EMV merchant code: it takes money and can't give it back.",
+        ),
+        Some(ForeignCode::Address) => both(
+            "这是一个网址，不是付款码、账单条码或退款凭证。",
+            "This is an address, neither a payment code, nor the code of a bill, nor a voucher.",
+        ),
+        None => both(
+            "画面中的码不是付款码、账单条码或退款凭证。",
+            "The code is neither a payment code, nor the code of a bill, nor a voucher.",
+        ),
     }
 }
