@@ -53,7 +53,7 @@ impl Nonces {
 #[derive(Debug)]
 pub(super) struct Refused {
     pub(super) message: String,
-    field: &'static str,
+    pub(super) field: &'static str,
     signed: Option<(String, String, String)>,
 }
 
