@@ -1,7 +1,7 @@
 //! The gateway: parameters from query and form, the request's signature, and what is refused before any business
 //! (alipay §1, §2, §4, §6).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use actix_web::web::Query;
 use jiff::Timestamp;
@@ -27,9 +27,9 @@ impl Params {
         let mut as_sent = Vec::new();
         let body = String::from_utf8_lossy(body);
         for (name, value) in pairs(query).into_iter().chain(pairs(&body)) {
-            if !merged.contains_key(&name) {
-                as_sent.push(name.clone());
-                merged.insert(name, value);
+            if let Entry::Vacant(place) = merged.entry(name) {
+                as_sent.push(place.key().clone());
+                place.insert(value);
             }
         }
         Self { by_name: merged, as_sent }
