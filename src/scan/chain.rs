@@ -20,13 +20,6 @@ use super::{
     view::{Local, View},
 };
 
-/// Rows that must agree on bars: noise makes patterns, and the check of Code 128 is one digit of 103. One row alone was seen
-/// to read a false text from a dark frame.
-const FEWEST_ROWS: usize = 2;
-
-/// Pixels that bars must be high, as far as rows say the same: neighbouring rows share their noise.
-const LOWEST: f32 = 5.0;
-
 /// How many frames of a burst the dearer stages look at.
 const BEST_FRAMES: usize = 3;
 
@@ -224,7 +217,8 @@ fn by_rxing(view: &View<'_>, harder: bool, deadline: Deadline) -> Seen {
         let local = view.black_and_white().map(|matrix| code128::read(&Local(matrix), Effort::Harder, deadline));
         bars.extend(local.into_iter().flatten());
     }
-    bars.retain(|one| one.rows >= FEWEST_ROWS && one.height() >= LOWEST);
+    // noise makes patterns, and the check of Code 128 is one digit of 103: one row alone read false texts in dark frames
+    bars.retain(|one| one.confirmed);
     reach_ends(&mut bars, view);
     let seen = view.black_and_white().map(|matrix| qr::by_rxing(matrix, harder, deadline)).unwrap_or_default();
     let squares = seen.read.into_iter().map(Reading::of_square);

@@ -29,21 +29,16 @@ pub(super) enum Effort {
 pub(super) struct Bars {
     pub(super) text: String,
     pub(super) corners: Corners,
-    /// How many rows said so.
-    pub(super) rows: usize,
+    /// Whether a second row, far enough from the first to have noise of its own, was decoded and says the same.
+    pub(super) confirmed: bool,
     /// Width of the narrowest bar, in pixels along the row.
     module: f32,
 }
 
 impl Bars {
     /// Bars read in strips of their own, with modules of `module` pixels.
-    pub(super) const fn from_strips(text: String, corners: Corners, strips: usize, module: f32) -> Self {
-        Self { text, corners, rows: strips, module }
-    }
-
-    /// How far apart the first and the last row are that said so, in pixels.
-    pub(super) fn height(&self) -> f32 {
-        length(self.corners.0[0], self.corners.0[3])
+    pub(super) const fn from_strips(text: String, corners: Corners, module: f32) -> Self {
+        Self { text, corners, confirmed: true, module }
     }
 
     /// Moves the corners to the ends of the first and the last bar. Rows that are read whole end earlier where bars lean:
@@ -151,6 +146,7 @@ struct Found {
     top: Span,
     bottom: Span,
     rows: usize,
+    confirmed: bool,
     module: f32,
 }
 
@@ -176,7 +172,12 @@ impl Found {
             corners = corners.map(|(x, y)| (y, x));
             corners = [corners[3], corners[2], corners[1], corners[0]];
         }
-        Bars { text: self.text, corners: Corners(corners), rows: self.rows, module: self.module }
+        Bars {
+            text: self.text,
+            corners: Corners(corners),
+            confirmed: self.confirmed,
+            module: self.module,
+        }
     }
 }
 
@@ -206,11 +207,14 @@ impl<L: Lines> Scan<'_, L> {
             gaps.extend(
                 [(from, span.left().max(0.0) as usize), (span.right() as usize, to)].into_iter().filter(wide_enough),
             );
-            let mut new = Found { text, top: span, bottom: span, rows: 1, module };
+            let mut new = Found { text, top: span, bottom: span, rows: 1, confirmed: false, module };
             self.follow(&mut new);
+            self.confirm(&mut new, span);
             match found.iter_mut().find(|old| old.text == new.text && old.top.overlaps(new.top)) {
                 Some(old) => {
                     old.rows += new.rows;
+                    // two looks that began at rows of their own
+                    old.confirmed |= new.confirmed || far_apart(old.top.row, row) || far_apart(old.bottom.row, row);
                     old.top = if new.top.row < old.top.row { new.top } else { old.top };
                     old.bottom = if new.bottom.row > old.bottom.row { new.bottom } else { old.bottom };
                 }
@@ -243,18 +247,39 @@ impl<L: Lines> Scan<'_, L> {
         }
     }
 
+    /// Decodes rows above and below the first one until a second says the same. Rows that merely look alike were not
+    /// decoded, and neighbours share their noise (and the blocks of a JPEG): they are no witness.
+    fn confirm(&self, found: &mut Found, first: Span) {
+        let between = |end: usize| usize::midpoint(first.row, end);
+        let rows = [found.top.row, found.bottom.row, between(found.top.row), between(found.bottom.row)];
+        found.confirmed = rows.into_iter().filter(|row| far_apart(*row, first.row)).any(|row| {
+            let line = self.lines.line(row, self.direction);
+            line.is_some_and(|line| self.decode(&found.text, &line, row, first).is_some())
+        });
+    }
+
     /// Whether `row` says `text` near where `last` saw it; only that part of the row is read.
     fn see(&self, text: &str, row: usize, last: Span) -> Option<Span> {
         let line = self.lines.line(row, self.direction)?;
         if self.lines.line(last.row, self.direction).is_some_and(|before| same_bars(&before, &line, last)) {
             return Some(Span { row, ..last }); // reading it would take thirty times as long
         }
+        self.decode(text, &line, row, last)
+    }
+
+    /// Whether this line, decoded, says `text` near where `last` saw it.
+    fn decode(&self, text: &str, line: &BitArray, row: usize, last: Span) -> Option<Span> {
         let shift = row.abs_diff(last.row) as f32; // bars may lean by 45 degrees
         let margin = (last.right() - last.left()) * 0.2 + 12.0 + shift;
         let from = (last.left() - margin).max(0.0) as usize;
         let to = ((last.right() + margin) as usize).min(self.length);
-        read_part(&line, row, from, to).filter(|(seen, ..)| seen == text).map(|(_, span, _)| span)
+        read_part(line, row, from, to).filter(|(seen, ..)| seen == text).map(|(_, span, _)| span)
     }
+}
+
+/// Rows that don't share their noise: a JPEG's blocks are eight pixels high.
+const fn far_apart(one: usize, other: usize) -> bool {
+    one.abs_diff(other) >= 8
 }
 
 fn within(top: Span, bottom: Span, from: usize, to: usize) -> bool {
@@ -350,7 +375,7 @@ mod tests {
     /// What rows said: text, topmost and lowest row, how many, and where from left to right.
     fn found(text: &str, top: usize, bottom: usize, rows: usize, from: f32, to: f32) -> Found {
         let span = |row| Span { row, start: from, end: to };
-        Found { text: text.to_owned(), top: span(top), bottom: span(bottom), rows, module: 2.0 }
+        Found { text: text.to_owned(), top: span(top), bottom: span(bottom), rows, confirmed: true, module: 2.0 }
     }
 
     fn settled(found: Vec<Found>) -> Vec<String> {

@@ -49,7 +49,7 @@ impl Evidence {
             let alike = self.bars.iter().filter(|(at, old)| *at != frame && old.text == new.text).count() + 1;
             let others = self.bars.iter().filter(|(_, old)| old.text != new.text).count();
             if alike >= AGREE && others == 0 {
-                let bars = Bars::from_strips(new.text.clone(), Corners(new.corners.0), alike, 1.0);
+                let bars = Bars::from_strips(new.text.clone(), Corners(new.corners.0), 1.0);
                 seen.read.push(Reading::of_bars(bars));
             }
             self.bars.push((frame, new));

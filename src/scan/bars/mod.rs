@@ -118,5 +118,5 @@ fn agreed(said: &[(Fit, Profile)], cutter: &Cutter<'_>, fewest: usize) -> Option
     if turn < 0.0 {
         corners = [corners[3], corners[2], corners[1], corners[0]];
     }
-    Some(Bars::from_strips(first.text.clone(), Corners(corners), alike.len(), top.module / SAMPLES_A_PIXEL))
+    Some(Bars::from_strips(first.text.clone(), Corners(corners), top.module / SAMPLES_A_PIXEL))
 }
