@@ -1,5 +1,5 @@
-//! The log of exchanges: the last calls of the wallets' clients, for the developer whose signature fails (issue: "which
-//! part of the string-to-sign differs"). It keeps no bodies, no queries and no headers; what could be a payment code is masked.
+//! The log of exchanges: the last calls of the wallets' clients, for the developer whose signature fails. It keeps no
+//! bodies, no queries and no headers; what could be a payment code is masked.
 
 use std::{collections::VecDeque, time::Instant};
 
