@@ -20,6 +20,7 @@ use serde_json::Value;
 use crate::{
     books::Wallet,
     cut::{Cut, cut},
+    exchanges,
     faults::{Fired, Kind, Operation},
     server::Broken,
     world::World,
@@ -97,6 +98,7 @@ pub(crate) async fn serve(
         Ok(gate) => gate,
         Err(refused) => {
             tracing::info!(sub_code = refused.sub_code(), "an Alipay call was refused by the gateway");
+            exchanges::note(&request, |note| note.refused = Some(refused.text()));
             return Answer::plain("error_response", &refused).signed(&world);
         }
     };
@@ -106,6 +108,10 @@ pub(crate) async fn serve(
         return Answer::plain("error_response", &refused).signed(&world);
     };
     let fault = world.draw(Wallet::Alipay, call.operation());
+    exchanges::note(&request, |note| {
+        note.operation = Some(call.operation().word());
+        note.fault = fault.map(|fault| fault.kind.word());
+    });
     if let Some(fault) = fault
         && !fault.kind.has_effect()
     {

@@ -21,7 +21,7 @@ use crate::{
     fields::Fields,
     frame::{Format, Symbology},
     server::Broken,
-    world::World,
+    world::{World, lock},
 };
 pub(crate) use problem::problem;
 use problem::{Problem, document};
@@ -42,6 +42,8 @@ pub(crate) fn scope() -> impl HttpServiceFactory {
         .service(resource("/frame").route(web::get().to(frame)))
         .service(resource("/faults").route(web::post().to(add_fault)).route(web::delete().to(clear_faults)))
         .service(resource("/refunds/{out_refund_no}/settle").route(web::post().to(settle)))
+        .service(resource("/exchanges").route(web::get().to(exchanges)))
+        .service(resource("/exchanges/{id}").route(web::get().to(exchange)))
         .service(resource("/rotate").route(web::post().to(rotate)))
         .default_service(web::to(unknown))
         .wrap(from_fn(only_friends))
@@ -82,6 +84,17 @@ async fn wrong_method(request: HttpRequest) -> HttpResponse {
 
 async fn ledger(world: Data<World>) -> HttpResponse {
     HttpResponse::Ok().json(world.books(|books, now| books.ledger(now)))
+}
+
+/// The last calls, newest first.
+async fn exchanges(world: Data<World>) -> HttpResponse {
+    HttpResponse::Ok().json(json!({ "items": lock(&world.exchanges).newest_first() }))
+}
+
+async fn exchange(world: Data<World>, id: web::Path<String>) -> Result<HttpResponse, Problem> {
+    let found = id.parse().ok().and_then(|id| lock(&world.exchanges).get(id));
+    let found = found.ok_or_else(|| Problem::new(404, "not_found", "no exchange that is still kept has this id"))?;
+    Ok(HttpResponse::Ok().json(found))
 }
 
 async fn add_fault(world: Data<World>, body: Bytes) -> Result<HttpResponse, Problem> {

@@ -2,7 +2,7 @@
 //!
 //! The sandbox shares no code with the adapters or the service: it is the independent truth that they are checked
 //! against. In reading order: `server` has the paths, `wechat` and `alipay` speak the wire, `books` decides,
-//! `notify` tells, `faults` and `cut` break things on request, `control` and `frame` serve whoever tests, `directory`
+//! `notify` tells, `exchanges` remembers, `faults` and `cut` break things on request, `control` and `frame` serve whoever tests, `directory`
 //! and `keys` hold who everybody is.
 
 mod alipay;
@@ -11,6 +11,7 @@ mod books;
 mod control;
 mod cut;
 mod directory;
+mod exchanges;
 mod faults;
 mod fields;
 mod files;

@@ -5,10 +5,11 @@ use std::{fmt, net::TcpListener, time::Duration};
 use actix_web::{
     App, HttpRequest, HttpResponse, HttpServer, ResponseError,
     dev::Server,
+    middleware::from_fn,
     web::{self, Data, PayloadConfig},
 };
 
-use crate::{alipay, control, cut, keys::KeyError, wechat, world::World};
+use crate::{alipay, control, cut, exchanges, keys::KeyError, wechat, world::World};
 
 /// Two are enough for a mock; a held call blocks none of them.
 const WORKERS: usize = 2;
@@ -67,7 +68,11 @@ pub(crate) fn build(
     tls: Option<(TcpListener, rustls::ServerConfig)>,
 ) -> std::io::Result<Server> {
     let server = HttpServer::new(move || {
-        App::new().app_data(world.clone()).app_data(PayloadConfig::new(BODY_LIMIT)).configure(routes)
+        App::new()
+            .app_data(world.clone())
+            .app_data(PayloadConfig::new(BODY_LIMIT))
+            .configure(routes)
+            .wrap(from_fn(exchanges::record))
     });
     let mut server =
         server.on_connect(cut::remember).workers(WORKERS).keep_alive(KEEP_ALIVE).disable_signals().listen(listener)?;

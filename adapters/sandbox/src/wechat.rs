@@ -17,6 +17,7 @@ use serde_json::Value;
 use crate::{
     books::Wallet,
     cut::{Cut, cut},
+    exchanges,
     faults::{Fired, Kind, Operation},
     fields::{BadField, Fields},
     server::Broken,
@@ -110,6 +111,7 @@ pub(crate) async fn serve(
     let signer = Signer::choose(&world, &request);
     if let Err(refused) = auth::check(&world, &request, &body) {
         tracing::info!(reason = refused.message, "a WeChat Pay call was refused by its signature");
+        exchanges::note(&request, |note| note.refused = Some(format!("{}: {}", refused.field, refused.message)));
         return refused.into_reply().signed(&signer);
     }
     let Some(call) = Call::read(request.method(), request.uri().path()) else {
@@ -117,6 +119,10 @@ pub(crate) async fn serve(
         return Reply::error(404, "NOT_FOUND", &text).signed(&signer);
     };
     let fault = world.draw(Wallet::Wechat, call.operation());
+    exchanges::note(&request, |note| {
+        note.operation = Some(call.operation().word());
+        note.fault = fault.map(|fault| fault.kind.word());
+    });
     if let Some(fault) = fault
         && !fault.kind.has_effect()
     {

@@ -11,6 +11,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use crate::{
     books::{Books, News, Wallet},
     directory::{Identity, PlatformCertificate},
+    exchanges::Exchanges,
     faults::{Faults, Fired, Operation},
     files::Files,
     keys::KeyError,
@@ -26,6 +27,8 @@ pub(crate) struct World {
     pub(crate) nonces: Mutex<Nonces>,
     /// Rings when the time of the next change may be another one.
     pub(crate) changed: Notify,
+    /// The last calls of the wallets' clients.
+    pub(crate) exchanges: Mutex<Exchanges>,
     books: Mutex<Books>,
     faults: Mutex<Faults>,
     /// Bills that wait to be fetched.
@@ -51,6 +54,7 @@ impl World {
             control_token,
             nonces: Mutex::default(),
             changed: Notify::new(),
+            exchanges: Mutex::default(),
             books: Mutex::new(Books::new(scale, seed)),
             faults: Mutex::new(Faults::new(seed)),
             files: Mutex::default(),

@@ -1,17 +1,22 @@
 //! The gateway: parameters from query and form, the request's signature, and what is refused before any business
 //! (alipay §1, §2, §4, §6).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use actix_web::web::Query;
 use jiff::Timestamp;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use super::{cipher, node::Node};
 use crate::{beijing, world::World};
 
 /// Every parameter of a call, decoded; by name.
-pub(super) struct Params(BTreeMap<String, String>);
+pub(super) struct Params {
+    by_name: BTreeMap<String, String>,
+    /// The names in the order in which they came: only to explain a wrong signature.
+    as_sent: Vec<String>,
+}
 
 impl Params {
     /// All in the query, all in the form body, or split: merged (alipay §1). The query's value stands where both have one.
@@ -19,24 +24,66 @@ impl Params {
         let pairs =
             |text: &str| Query::<Vec<(String, String)>>::from_query(text).map(Query::into_inner).unwrap_or_default();
         let mut merged = BTreeMap::new();
+        let mut as_sent = Vec::new();
         let body = String::from_utf8_lossy(body);
         for (name, value) in pairs(query).into_iter().chain(pairs(&body)) {
-            merged.entry(name).or_insert(value);
+            if let Entry::Vacant(place) = merged.entry(name) {
+                as_sent.push(place.key().clone());
+                place.insert(value);
+            }
         }
-        Self(merged)
+        Self { by_name: merged, as_sent }
     }
 
     /// A parameter that is there and not empty.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+        self.by_name.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
     /// What the signature is over: all but `sign` (`sign_type` stays), without empty values, sorted, not encoded.
     fn signed_text(&self) -> String {
-        let pairs = self.0.iter().filter(|(name, value)| *name != "sign" && !value.is_empty());
-        let pairs: Vec<String> = pairs.map(|(name, value)| format!("{name}={value}")).collect();
-        pairs.join("&")
+        Self::joined(self.filled(), str::to_owned)
     }
+
+    /// What has a value, by name.
+    fn filled(&self) -> impl Iterator<Item = (&String, &String)> {
+        self.by_name.iter().filter(|(_, value)| !value.is_empty())
+    }
+
+    /// What has a value, in the order in which it came.
+    fn sent(&self) -> impl Iterator<Item = (&String, &String)> {
+        self.as_sent.iter().filter_map(|name| self.by_name.get_key_value(name)).filter(|(_, value)| !value.is_empty())
+    }
+
+    /// `name=value&…` of everything but `sign`.
+    fn joined<'a>(pairs: impl Iterator<Item = (&'a String, &'a String)>, write: impl Fn(&str) -> String) -> String {
+        let pairs = pairs.filter(|(name, _)| *name != "sign");
+        pairs.map(|(name, value)| format!("{name}={}", write(value))).collect::<Vec<_>>().join("&")
+    }
+}
+
+/// The two ways in which clients encode by mistake before they sign: as a URI component, and as a form.
+const URL_ENCODINGS: [fn(&str) -> String; 2] = [as_component, as_form];
+/// What `encodeURIComponent` leaves alone.
+const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'!')
+    .remove(b'~')
+    .remove(b'*')
+    .remove(b'\'')
+    .remove(b'(')
+    .remove(b')');
+/// What a form leaves alone; a space becomes `+`.
+const FORM: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'*');
+
+fn as_component(value: &str) -> String {
+    utf8_percent_encode(value, COMPONENT).to_string()
+}
+
+fn as_form(value: &str) -> String {
+    utf8_percent_encode(value, FORM).to_string().replace("%20", "+")
 }
 
 /// A call that the gateway let in.
@@ -118,7 +165,8 @@ fn check_certificates(world: &World, params: &Params) -> Result<bool, Node> {
 fn explain(world: &World, params: &Params, signature: &str) -> String {
     let text = params.signed_text();
     let without = |name: &str| -> String {
-        let pairs = params.0.iter().filter(|(key, value)| !["sign", name].contains(&key.as_str()) && !value.is_empty());
+        let pairs =
+            params.by_name.iter().filter(|(key, value)| !["sign", name].contains(&key.as_str()) && !value.is_empty());
         pairs.map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join("&")
     };
     let key = &world.identity.alipay.app;
@@ -127,6 +175,14 @@ fn explain(world: &World, params: &Params, signature: &str) -> String {
         "签名时去掉了sign_type，请求签名须保留sign_type"
     } else if fits(&without("biz_content")) {
         "签名时漏掉了biz_content"
+    } else if fits(&Params::joined(params.sent(), str::to_owned)) {
+        "参数未按名称排序：须按名称的字节顺序排序后再签名"
+    } else if URL_ENCODINGS.iter().any(|encode| fits(&Params::joined(params.filled(), encode))) {
+        "签名前对参数值做了URL编码：须先签名，再编码"
+    } else if fits(&Params::joined(params.by_name.iter(), |value| value.to_owned())) {
+        "待签名字符串含空值参数：空值须去掉"
+    } else if world.identity.wechat.merchant.verifies(text.as_bytes(), signature) {
+        "待签名字符串正确，私钥不对：使用了微信支付商户私钥"
     } else {
         "请检查应用私钥、字符集和待签名字符串"
     };

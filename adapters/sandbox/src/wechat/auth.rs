@@ -12,9 +12,7 @@ use serde_json::json;
 
 use super::answer::Reply;
 use crate::{
-    beijing,
-    keys::VerifyingKey,
-    server,
+    beijing, server,
     world::{World, lock},
 };
 
@@ -53,7 +51,7 @@ impl Nonces {
 #[derive(Debug)]
 pub(super) struct Refused {
     pub(super) message: String,
-    field: &'static str,
+    pub(super) field: &'static str,
     signed: Option<(String, String, String)>,
 }
 
@@ -147,7 +145,8 @@ pub(super) fn check(world: &World, request: &HttpRequest, body: &[u8]) -> Result
     let parts = Signed { method: request.method().as_str(), url, timestamp: sent.timestamp, nonce: sent.nonce, body };
     let key = &world.identity.wechat.merchant;
     if !key.verifies(&parts.message(), sent.signature) {
-        let mut refused = Refused::new("signature", parts.explain(key, sent.signature));
+        let mut refused =
+            Refused::new("signature", parts.explain(world, request.connection_info().host(), sent.signature));
         let message = String::from_utf8_lossy(&parts.message()).into_owned();
         refused.signed = Some((parts.method.to_owned(), parts.url.to_owned(), message));
         return Err(refused);
@@ -177,11 +176,15 @@ impl Signed<'_> {
     }
 
     /// The usual mistakes, tried one by one.
-    fn explain(&self, key: &VerifyingKey, signature: &str) -> String {
+    fn explain(&self, world: &World, host: &str, signature: &str) -> String {
+        let key = &world.identity.wechat.merchant;
         let path = self.url.split('?').next().unwrap_or_default();
         let lower = self.method.to_ascii_lowercase();
         let decoded = percent_encoding::percent_decode_str(self.url).decode_utf8_lossy();
         let message = self.message();
+        let again = serde_json::from_slice::<serde_json::Value>(self.body).map(|body| body.to_string());
+        let again = again.unwrap_or_default();
+        let whole: Vec<String> = ["http", "https"].map(|scheme| format!("{scheme}://{host}{}", self.url)).into();
         let tries = [
             (Signed { body: b"", ..*self }.message(), "it fits an empty body: sign the body as it is sent"),
             (Signed { url: path, ..*self }.message(), "it fits the path without the query: sign both"),
@@ -190,9 +193,18 @@ impl Signed<'_> {
                 "it fits the decoded path: sign it as it is sent, percent-encoded",
             ),
             (Signed { method: &lower, ..*self }.message(), "it fits the method in lower case: sign it in upper case"),
+            (
+                Signed { body: again.as_bytes(), ..*self }.message(),
+                "it fits the same JSON in other bytes: sign the very text that is sent, and don't serialise it twice",
+            ),
+            (Signed { url: &whole[0], ..*self }.message(), "it fits the whole address: leave scheme and host out"),
+            (Signed { url: &whole[1], ..*self }.message(), "it fits the whole address: leave scheme and host out"),
             (message[..message.len() - 1].to_vec(), "the last line feed is missing from the signed text"),
         ];
         let found = tries.iter().find(|(tried, _)| *tried != message && key.verifies(tried, signature));
+        if found.is_none() && world.identity.alipay.app.verifies(&message, signature) {
+            return "the text is right, the key is not: it was made with the Alipay application's key".to_owned();
+        }
         let unknown = "it does not fit this method, path, timestamp, nonce and body under the merchant's key";
         found.map_or(unknown, |(_, why)| why).to_owned()
     }

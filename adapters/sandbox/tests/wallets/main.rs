@@ -5,6 +5,7 @@
 mod alipay;
 mod control;
 mod directory;
+mod exchanges;
 mod faults;
 mod listener;
 mod notifications;
