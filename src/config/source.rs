@@ -79,10 +79,11 @@ fn printed(setting: &str, line: &str) -> Result<Zeroizing<String>, ConfigError> 
             }
         }
     };
+    // first: a command that prints too much dies of nobody reading on, and that is not the cause to tell of
+    let text = reading.join().map_err(|_| failed("could not be read".to_owned()))??;
     if !status.success() {
         return Err(failed(format!("failed: {status}")));
     }
-    let text = reading.join().map_err(|_| failed("could not be read".to_owned()))??;
     if text.trim().is_empty() {
         return Err(failed("printed nothing".to_owned()));
     }

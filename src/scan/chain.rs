@@ -35,11 +35,11 @@ pub enum Stage {
     Rqrr,
     /// [`Self::RxingHarder`] on the inverted picture: a telephone in dark mode.
     InvertedRxingHarder,
-    /// Our own reader for squares, see [`super::square`].
+    /// Our own reader for squares.
     Square,
     /// [`Self::Square`] on the inverted picture.
     InvertedSquare,
-    /// Our own reader for bars, see [`super::bars`].
+    /// Our own reader for bars.
     Bars,
 }
 
