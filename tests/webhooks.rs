@@ -254,7 +254,9 @@ async fn every_step_of_a_refund_arrives_signed_and_in_order() {
         assert_eq!(fields.len(), 3, "type, timestamp, data and nothing else: {fields:?}");
         let at: jiff::Timestamp = delivery.body["timestamp"].as_str().unwrap().parse().unwrap();
         let created: jiff::Timestamp = refund["created_at"].as_str().unwrap().parse().unwrap();
-        assert!(at >= created && at <= jiff::Timestamp::now(), "{at}");
+        // the time is the database's, as a process that shares the machine with others could learn it
+        let latest = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(1);
+        assert!(at >= created && at <= latest, "{at}");
         let data = &delivery.body["data"];
         assert_eq!((delivery.refund_id(), &data["state"]), (answer.refund_id(), &json!(state)));
         assert_eq!((&data["amount"], &data["order_no"]), (&fen(2_000), &json!("HOOK-00001")));
