@@ -52,6 +52,8 @@ mutants! {
     NoPace = "pace_ignored",
     /// News that repeats itself moves money again.
     NewsTwice = "news_counted_twice",
+    /// A process that slept over its claim sends all the same.
+    LateSend = "send_past_claim",
     /// Sends after the first are not counted.
     SendUncounted = "send_not_counted",
 }

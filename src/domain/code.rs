@@ -3,12 +3,12 @@
 //! Two steps, because contract §4 rule 10 puts the ledger between our voucher and the payment code's form: ask the ledger
 //! for the [`ScannedText::ledger_key`] of each distinct text, then hand texts and answers to [`decide`].
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use scanback_wallet::{OrderNo, PaymentCode};
 use zeroize::Zeroize;
 
-use super::foreign::ForeignCode;
+use super::{foreign::ForeignCode, typed};
 
 /// What every voucher that we print begins with; the rest is signed.
 pub const VOUCHER_PREFIX: &str = "SBV1.";
@@ -47,8 +47,10 @@ impl ScannedText {
                 format!("{shown}{}", "*".repeat(self.0.chars().count().saturating_sub(2)))
             }
             ScannedForm::Voucher | ScannedForm::Foreign(_) | ScannedForm::Unrecognised => {
-                let mut shown: String = self.0.chars().take(SHOWN_CHARS).collect();
-                if shown.len() < self.0.len() {
+                // a code in groups, in full-width digits or inside an address is no less a code
+                let text = typed::masked(&self.0).map_or(Cow::Borrowed(self.0.as_str()), Cow::Owned);
+                let mut shown: String = text.chars().take(SHOWN_CHARS).collect();
+                if shown.len() < text.len() {
                     shown.push('…');
                 }
                 shown
@@ -131,11 +133,12 @@ impl ScannedForm {
     }
 }
 
-/// A number that a wallet may know: 6 to 64 of digits, letters, `_ - | *`. Sources: wechat-pay §18 (6–32), alipay §8 (64).
+/// A number that a wallet may know: 6 to 64 of digits, letters, `_ - | *`. Sources: wechat-pay §18 (6–32), alipay §8 (64). Not a
+/// payment code whose digits stand in groups: no wallet is asked about it (contract §4 rule 10).
 fn wallet_number(text: &str) -> Option<OrderNo> {
     let fits =
         text.len() >= 6 && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'|' | b'*'));
-    fits.then(|| OrderNo::parse(text).ok())?
+    (fits && !typed::is_code(text)).then(|| OrderNo::parse(text).ok())?
 }
 
 /// What a frame is about. `O` is what the ledger found: an order, and by which of its numbers.
@@ -278,6 +281,7 @@ mod tests {
             ("6226580012345678901", "Foreign(UnionPayPaymentCode)"),
             ("12345", "Unrecognised"),
             ("has a space", "Unrecognised"),
+            ("1345-6789-0123-4567-89", "Unrecognised"),
             ("订单一二三四五六", "Unrecognised"),
         ] {
             assert_eq!(format!("{:?}", ScannedForm::of(&text(written))), form, "{written}");
@@ -343,6 +347,10 @@ mod tests {
             ("SBV1.eyJhbGciOi", "SBV1.eyJ…"),
             ("汉字汉字汉字汉字汉", "汉字汉字汉字汉字…"),
             ("short", "short"),
+            ("1345 6789 0123 4567 89", "13******…"),
+            ("1345-6789-0123-4567-89", "13******…"),
+            ("１３４５６７８９０１２３４５６７８９", "13******…"),
+            ("u:134567890123456789", "u:13****…"),
             ("6226580012345678901", "62*****************"),
         ] {
             assert_eq!(text(written).masked(), shown);

@@ -366,7 +366,7 @@ async fn open(conn: &mut Conn, new: NewRefund, process: i64, now: Timestamp) -> 
             return Err(LedgerError::Check(SCAN_TAKEN.into()));
         }
     }
-    let send = goes_now.then(|| claimed(&refund, order));
+    let send = goes_now.then(|| claimed(&refund, order, new.pace, now));
     Ok(Opened::Committed(Box::new(CommittedIntent { refund, send })))
 }
 

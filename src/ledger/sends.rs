@@ -25,6 +25,8 @@ pub struct Pace {
     pub waits_while_unknown: bool,
     /// How long a send may be under way before another process may look after it.
     pub send_lease: SignedDuration,
+    /// How late after its claim a send may begin: it must be over within the lease, since the turn passes on after that.
+    pub send_within: SignedDuration,
 }
 
 impl Pace {
@@ -50,6 +52,7 @@ pub struct ClaimedSend {
     fence: i64,
     sends: u32,
     pace_kept: bool,
+    send_by: Timestamp,
     call: RefundCall,
 }
 
@@ -78,6 +81,13 @@ impl ClaimedSend {
         self.pace_kept
     }
 
+    /// After this moment the claim no longer allows the send: the turn of another refund of the order may have begun. A process
+    /// that slept over its commit finds out here.
+    #[must_use]
+    pub const fn send_by(&self) -> Timestamp {
+        self.send_by
+    }
+
     /// What to send.
     #[must_use]
     pub const fn call(&self) -> &RefundCall {
@@ -96,12 +106,13 @@ pub enum SendTurn {
     NotNow,
 }
 
-pub(super) fn claimed(refund: &Refund, order: &Order) -> ClaimedSend {
+pub(super) fn claimed(refund: &Refund, order: &Order, pace: Pace, now: Timestamp) -> ClaimedSend {
     ClaimedSend {
         refund_id: refund.refund_id,
         fence: refund.fence,
         sends: refund.sends,
         pace_kept: !order.refunded_elsewhere,
+        send_by: later(now, pace.send_within),
         call: called(refund, order),
     }
 }
@@ -176,7 +187,7 @@ async fn claim(
     add_event(&mut batch, id, event, &Actor::System, None, now);
     jobs::begin(&mut batch, &id.to_string(), lease_until, process);
     conn.run(batch).await?;
-    Ok(SendTurn::Granted(Box::new(claimed(&refund, &order))))
+    Ok(SendTurn::Granted(Box::new(claimed(&refund, &order, pace, now))))
 }
 
 impl Ledger {

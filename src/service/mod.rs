@@ -366,6 +366,7 @@ impl Desk {
             between: self.scaled(wallet.pace + wallet.pace / 10),
             waits_while_unknown: wallet.waits_while_unknown,
             send_lease: timeout * 2 + SEND_LEASE_MARGIN,
+            send_within: timeout + SEND_LEASE_MARGIN,
         }
     }
 

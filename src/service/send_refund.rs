@@ -12,7 +12,6 @@ use super::{
     Desk,
     gate::{Gate, Heard, Lane, Pass, Shut},
 };
-#[cfg(feature = "mutants")]
 use crate::mutants::{Mutant, on};
 use crate::{
     domain::{
@@ -50,10 +49,15 @@ impl Desk {
         answers: Option<IdempotencyKey>,
         pass: Pass,
     ) -> Result<Refund, LedgerError> {
-        let gate = pass.gate();
-        let outcome = wallet.refund(send.call()).await;
-        pass.heard(Heard::of_send(&outcome), send.call().request_no.as_str());
-        let news = self.weigh(wallet, &gate, &send, outcome).await;
+        let news = if self.now() > send.send_by() && !on(Mutant::LateSend) {
+            tracing::warn!(refund.id = %send.refund_id(), "a send came too late for its claim and was not made; it is asked after");
+            News::Nothing(None)
+        } else {
+            let gate = pass.gate();
+            let outcome = wallet.refund(send.call()).await;
+            pass.heard(Heard::of_send(&outcome), send.call().request_no.as_str());
+            self.weigh(wallet, &gate, &send, outcome).await
+        };
         let request = RecordRequest {
             refund_id: send.refund_id(),
             look_again_at: self.look_again(wallet, &news, attempts),

@@ -166,12 +166,6 @@ impl SimWallet {
         }
     }
 
-    /// Whether this process is or was a moment ago one that slept: what it sends then, it decided to send long before.
-    fn just_woke(&self) -> bool {
-        let life = self.world.state().lives.get(&self.life).copied();
-        life.is_some_and(|life| tokio::time::Instant::now() < life.paused_until + Duration::from_secs(20))
-    }
-
     async fn look(&self, what: &str) -> Result<(), Doubt> {
         self.world.point(self.life, "before a question").await;
         let (way, there, back) = self.way();
@@ -235,8 +229,10 @@ impl Wallet for SimWallet {
     }
 
     async fn refund(&self, call: &RefundCall) -> Outcome {
+        let decided = tokio::time::Instant::now();
         self.world.point(self.life, "before a send").await;
-        let woke = self.just_woke();
+        // past the desk's last look at its claim nothing can stop a process that sleeps: what it sends then, nobody can time
+        let woke = decided.elapsed() > Duration::from_secs(1);
         let (way, there, back) = self.way();
         self.world.note(&format!("life {} sends {} of {} ({way:?})", self.life, call.request_no, call.order.order_no));
         let doubt = |kind| Outcome::Unknown(Doubt::new(kind, format!("{way:?}")));
