@@ -49,7 +49,7 @@ pub(super) fn read(grey: Grey<'_>, edges: &Edges, deadline: Deadline) -> Look {
         if deadline.is_over() {
             break;
         }
-        let cutter = Cutter::of(grey, stripes);
+        let cutter = Cutter::of(grey, stripes, deadline);
         read_stripes(&cutter, &DRAWN, deadline, &mut look);
     }
     look
@@ -64,7 +64,7 @@ fn read_stripes(cutter: &Cutter<'_>, drawn: &Drawn, deadline: Deadline, look: &m
             break;
         }
         let mut said: Vec<(Fit, Profile)> = Vec::new();
-        for (nth, profile) in cutter.strips(count).into_iter().enumerate() {
+        for (nth, profile) in cutter.strips(count).enumerate() {
             if deadline.is_over() {
                 return;
             }

@@ -3,12 +3,16 @@
 use std::ops::Range;
 
 use super::super::{
+    deadline::Deadline,
     grey::{Grey, Spot},
     regions::Stripes,
 };
 
 /// Samples a pixel.
 pub(super) const SAMPLES_A_PIXEL: f32 = 2.0;
+
+/// The mean of this many lines is as quiet as it gets: high bars are cut at wider distances.
+const MOST_LINES: usize = 64;
 
 /// The mean of lines across bars, luma a sample.
 #[derive(Clone, Debug)]
@@ -59,8 +63,8 @@ pub(super) struct Cutter<'a> {
 }
 
 impl<'a> Cutter<'a> {
-    /// Lines across `stripes`, at the direction in which their mean keeps the most contrast.
-    pub(super) fn of(grey: Grey<'a>, stripes: &Stripes) -> Self {
+    /// Lines across `stripes`, at the direction in which their mean keeps the most contrast; of those that there was time for.
+    pub(super) fn of(grey: Grey<'a>, stripes: &Stripes, deadline: Deadline) -> Self {
         let cutter = |turn: f32| {
             let (sine, cosine) = (stripes.direction + turn).sin_cos();
             let reach = stripes.across * 1.45 + 40.0;
@@ -72,6 +76,7 @@ impl<'a> Cutter<'a> {
             cutter.cut(-cutter.height * 0.3..cutter.height * 0.3, 3.0).contrast()
         };
         let best = |turns: &mut dyn Iterator<Item = f32>| {
+            let turns = turns.take_while(|_| !deadline.is_over());
             turns.map(|turn| (contrast(turn), turn)).max_by(|a, b| a.0.total_cmp(&b.0)).map_or(0.0, |best| best.1)
         };
         let coarse = best(&mut (-5..=5).map(|nth| nth as f32 * 0.03));
@@ -79,11 +84,11 @@ impl<'a> Cutter<'a> {
         cutter(fine)
     }
 
-    /// The mean of the lines in a range of offsets along the bars, `spacing` pixels apart.
+    /// The mean of the lines in a range of offsets along the bars, `spacing` pixels apart, [`MOST_LINES`] at most.
     pub(super) fn cut(&self, offsets: Range<f32>, spacing: f32) -> Profile {
         let samples = (2.0 * self.reach * SAMPLES_A_PIXEL) as usize + 1;
         let step = (self.across.0 / SAMPLES_A_PIXEL, self.across.1 / SAMPLES_A_PIXEL);
-        let lines = (((offsets.end - offsets.start) / spacing) as usize).max(1);
+        let lines = (((offsets.end - offsets.start) / spacing) as usize).clamp(1, MOST_LINES);
         let mut values = vec![0.0; samples];
         let start = |offset: f32| {
             Spot::new(
@@ -102,14 +107,14 @@ impl<'a> Cutter<'a> {
     }
 
     /// `count` strips side by side that share no line, each the mean of its lines: the middle one first, then outwards. The
-    /// ends of the bars are left away: they are ragged.
-    pub(super) fn strips(&self, count: usize) -> Vec<Profile> {
+    /// ends of the bars are left away: they are ragged. Each is cut when it is asked for.
+    pub(super) fn strips(&self, count: usize) -> impl Iterator<Item = Profile> {
         let used = self.height * 0.86;
         let each = used / count as f32;
         let mut order: Vec<usize> = (0..count).collect();
         order.sort_by_key(|&nth| nth.abs_diff(count / 2));
-        let from = |nth: usize| -used / 2.0 + each * nth as f32;
-        order.into_iter().map(|nth| self.cut(from(nth)..from(nth) + each, 1.0)).collect()
+        let from = move |nth: usize| -used / 2.0 + each * nth as f32;
+        order.into_iter().map(move |nth| self.cut(from(nth)..from(nth) + each, 1.0))
     }
 
     /// How far along the bars goes what was cut.

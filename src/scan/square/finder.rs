@@ -1,13 +1,22 @@
 //! Finder patterns: dark and light in the ratio 1 : 1 : 3 : 1 : 1 across and down, in black and white by a threshold that
 //! follows the light. Blur eats the thin rings, so the ratios are taken loosely: what is no code is found out later.
 
-use super::super::grey::{Grey, Spot};
+use super::super::{
+    deadline::Deadline,
+    grey::{Grey, Spot},
+};
 
 /// A pixel is dark when it is this much darker than the mean around it: paper and screens are not perfectly even.
 const DARKER: i32 = 3;
 
 /// How many finder patterns are kept. A frame with more squares than these is wallpaper.
 const MOST: usize = 18;
+
+/// Those that no line can add to any more are thinned out when they are this many: noise is full of them.
+const MANY: usize = 512;
+
+/// Rows between two looks at the clock.
+const ROWS: usize = 16;
 
 /// A finder pattern in sight.
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +27,8 @@ pub(super) struct Finder {
     pub(super) height: f32,
     /// How many lines saw it.
     pub(super) lines: u32,
+    /// The how manieth that was seen: among equals the first comes first.
+    pub(super) nth: usize,
 }
 
 impl Finder {
@@ -26,10 +37,15 @@ impl Finder {
         (self.width + self.height) / 2.0
     }
 
+    /// What one line alone saw of something large is a chance.
+    fn is_likely(&self) -> bool {
+        self.lines >= 2 || self.size() < 24.0
+    }
+
     /// The same in a picture `times` as large.
     pub(super) fn scaled(self, times: f32) -> Self {
         let centre = Spot::new(self.centre.x * times, self.centre.y * times);
-        Self { centre, width: self.width * times, height: self.height * times, lines: self.lines }
+        Self { centre, width: self.width * times, height: self.height * times, ..self }
     }
 
     /// The same in a picture of which this one is a part that begins at (x, y).
@@ -46,8 +62,9 @@ pub(super) struct Dark {
 }
 
 impl Dark {
-    /// By the mean of the square `reach` pixels around each pixel. With `inverted` what is lighter counts as dark.
-    pub(super) fn of(grey: Grey<'_>, reach: usize, inverted: bool) -> Self {
+    /// By the mean of the square `reach` pixels around each pixel. With `inverted` what is lighter counts as dark. Where the time
+    /// is over the rest stays light.
+    pub(super) fn of(grey: Grey<'_>, reach: usize, inverted: bool, deadline: Deadline) -> Self {
         let (width, height) = (grey.width, grey.height);
         let mut pixels = vec![0; width * height];
         // Sums of columns, moved down a row at a time; then a window moved along them.
@@ -58,6 +75,9 @@ impl Dark {
         }
         let mut sums = vec![0_i32; width + 1];
         for y in 0..height {
+            if y % ROWS == 0 && deadline.is_over() {
+                break;
+            }
             if y + reach < height {
                 columns.iter_mut().zip(row(y + reach)).for_each(|(sum, &pixel)| *sum += i32::from(pixel));
             }
@@ -81,12 +101,18 @@ impl Dark {
         Self { width, height, pixels }
     }
 
-    /// The finder patterns in sight, those seen by most lines first.
-    pub(super) fn finders(&self) -> Vec<Finder> {
-        let mut found: Vec<Finder> = Vec::new();
+    /// The finder patterns in sight, those seen by most lines first; those above the row at which the time was over.
+    pub(super) fn finders(&self, deadline: Deadline) -> Vec<Finder> {
+        let mut sightings = Sightings::default();
         let step = if self.height > 600 { 2 } else { 1 };
         let mut ends: Vec<usize> = Vec::with_capacity(self.width);
-        for y in (1..self.height).step_by(step) {
+        for (nth, y) in (1..self.height).step_by(step).enumerate() {
+            if nth % ROWS == 0 {
+                if deadline.is_over() {
+                    break;
+                }
+                sightings.close_above(y as f32);
+            }
             let line = &self.pixels[y * self.width..(y + 1) * self.width];
             ends.clear();
             ends.push(0);
@@ -101,36 +127,19 @@ impl Dark {
                     continue;
                 }
                 let middle = (ends[at + 2] + ends[at + 3]) / 2;
-                self.confirm(middle, y, runs.iter().sum(), &mut found);
+                if let Some((centre, width, height)) = self.confirmed(middle, y, runs.iter().sum()) {
+                    sightings.add(centre, width, height);
+                }
             }
         }
-        found.sort_by_key(|one| std::cmp::Reverse(one.lines));
-        found.retain(|one| one.lines >= 2 || one.size() < 24.0);
-        found.truncate(MOST);
-        found
+        sightings.best()
     }
 
-    /// Looks down and across from a middle found in a row, and adds it to what is known.
-    fn confirm(&self, x: usize, y: usize, across: f32, found: &mut Vec<Finder>) {
-        let Some((height, centre_y)) = self.through(x, y, false, across) else { return };
-        let Some((width, centre_x)) = self.through(x, centre_y as usize, true, across) else { return };
-        if !(0.4..2.5).contains(&(width / height)) {
-            return;
-        }
-        let new = Finder { centre: Spot::new(centre_x, centre_y), width, height, lines: 1 };
-        let known = found.iter_mut().find(|old| {
-            old.centre.distance(new.centre) < old.size() * 0.25 && (0.6..1.6).contains(&(old.size() / new.size()))
-        });
-        match known {
-            Some(old) => {
-                let share = 1.0 / (old.lines + 1) as f32;
-                old.centre = old.centre.moved(old.centre, new.centre, share);
-                old.width += (new.width - old.width) * share;
-                old.height += (new.height - old.height) * share;
-                old.lines += 1;
-            }
-            None => found.push(new),
-        }
+    /// Looks down and across from a middle found in a row: centre, width and height of what is there.
+    fn confirmed(&self, x: usize, y: usize, across: f32) -> Option<(Spot, f32, f32)> {
+        let (height, centre_y) = self.through(x, y, false, across)?;
+        let (width, centre_x) = self.through(x, centre_y as usize, true, across)?;
+        (0.4..2.5).contains(&(width / height)).then(|| (Spot::new(centre_x, centre_y), width, height))
     }
 
     /// The five runs through a dark pixel, along its row or column: their sum, the middle of the third.
@@ -164,6 +173,66 @@ impl Dark {
     }
 }
 
+/// What the rows have shown so far. Only those that the next rows may still cut are compared with what is seen there: in noise
+/// there are thousands.
+#[derive(Default)]
+struct Sightings {
+    open: Vec<Finder>,
+    closed: Vec<Finder>,
+    seen: usize,
+}
+
+impl Sightings {
+    fn add(&mut self, centre: Spot, width: f32, height: f32) {
+        let size = (width + height) / 2.0;
+        let near = |old: &Finder| {
+            let (x, y) = (old.centre.x - centre.x, old.centre.y - centre.y);
+            let within = old.size() * 0.25;
+            x * x + y * y < within * within && (0.6..1.6).contains(&(old.size() / size))
+        };
+        match self.open.iter_mut().find(|old| near(old)) {
+            Some(old) => {
+                let share = 1.0 / (old.lines + 1) as f32;
+                old.centre = old.centre.moved(old.centre, centre, share);
+                old.width += (width - old.width) * share;
+                old.height += (height - old.height) * share;
+                old.lines += 1;
+            }
+            None => {
+                self.open.push(Finder { centre, width, height, lines: 1, nth: self.seen });
+                self.seen += 1;
+            }
+        }
+    }
+
+    /// No row from `y` on cuts these: a row that shows one lies in the middle third of it.
+    fn close_above(&mut self, y: f32) {
+        let closed = &mut self.closed;
+        self.open.retain(|one| {
+            let open = y < one.centre.y + one.size() * 1.5;
+            if !open && one.is_likely() {
+                closed.push(*one);
+            }
+            open
+        });
+        if self.closed.len() > MANY {
+            thin_out(&mut self.closed);
+        }
+    }
+
+    fn best(mut self) -> Vec<Finder> {
+        self.closed.extend(self.open.into_iter().filter(Finder::is_likely));
+        thin_out(&mut self.closed);
+        self.closed
+    }
+}
+
+/// Keeps those that most lines saw, of equals the first.
+fn thin_out(found: &mut Vec<Finder>) {
+    found.sort_by_key(|one| (std::cmp::Reverse(one.lines), one.nth));
+    found.truncate(MOST);
+}
+
 /// Whether five runs, dark first, may cut a finder pattern through its middle.
 fn looks_like_one(runs: [f32; 5]) -> bool {
     let sum: f32 = runs.iter().sum();
@@ -178,9 +247,16 @@ fn looks_like_one(runs: [f32; 5]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use image::{GrayImage, Luma};
 
     use super::*;
+    use crate::scan::deadline::Clock;
+
+    fn soon() -> Deadline {
+        Deadline::after(Duration::from_secs(60), Clock::Wall)
+    }
 
     /// A finder pattern of `module` pixels a module, in the shade of a slope from left to right.
     fn drawn(module: u32, left: u32, top: u32, inverted: bool) -> GrayImage {
@@ -198,12 +274,12 @@ mod tests {
         for (module, left, top) in [(2, 30, 40), (3, 100, 20), (6, 60, 50)] {
             for inverted in [false, true] {
                 let luma = drawn(module, left, top, inverted);
-                let found = Dark::of(Grey::of(&luma), 24, inverted).finders();
+                let found = Dark::of(Grey::of(&luma), 24, inverted, soon()).finders(soon());
                 assert_eq!(found.len(), 1, "{module} {inverted}");
                 let middle = Spot::new(left as f32 + 3.5 * module as f32, top as f32 + 3.5 * module as f32);
                 assert!(found[0].centre.distance(middle) <= 1.0, "{:?}", found[0]);
                 assert!((found[0].size() - 7.0 * module as f32).abs() <= 1.5);
-                assert!(Dark::of(Grey::of(&luma), 24, !inverted).finders().is_empty());
+                assert!(Dark::of(Grey::of(&luma), 24, !inverted, soon()).finders(soon()).is_empty());
             }
         }
     }
@@ -212,7 +288,32 @@ mod tests {
     fn an_even_picture_has_none_and_a_tiny_one_does_no_harm() {
         for (width, height) in [(1, 1), (3, 200), (200, 3), (64, 64)] {
             let luma = GrayImage::from_pixel(width, height, Luma([128]));
-            assert!(Dark::of(Grey::of(&luma), 24, false).finders().is_empty());
+            assert!(Dark::of(Grey::of(&luma), 24, false, soon()).finders(soon()).is_empty());
         }
+    }
+    #[test]
+    fn when_the_time_is_over_it_stops() {
+        let luma = drawn(6, 60, 50, false);
+        let over = Deadline::after(Duration::ZERO, Clock::Wall);
+        assert!(Dark::of(Grey::of(&luma), 24, false, soon()).finders(over).is_empty());
+        assert!(Dark::of(Grey::of(&luma), 24, false, over).finders(soon()).is_empty());
+    }
+
+    #[test]
+    fn noise_is_not_kept_and_does_not_hide_a_pattern_below_it() {
+        let mut sightings = Sightings::default();
+        for row in 0..400 {
+            let y = row as f32 * 8.0;
+            sightings.close_above(y);
+            for column in 0..300 {
+                sightings.add(Spot::new(column as f32 * 12.0, y), 8.0, 8.0);
+            }
+            assert!(sightings.open.len() <= 900 && sightings.closed.len() <= MANY + 900, "row {row}");
+        }
+        for _ in 0..9 {
+            sightings.add(Spot::new(500.5, 3300.5), 70.0, 70.0);
+        }
+        let best = sightings.best();
+        assert_eq!((best.len(), best[0].lines), (MOST, 9));
     }
 }

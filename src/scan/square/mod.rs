@@ -106,11 +106,11 @@ pub(super) fn read(luma: &GrayImage, edges: &Edges, thorough: bool, deadline: De
         deadline,
         hurried: deadline.within(TRACELESS),
     };
-    search.add(Dark::of(grey, WIDE, false).finders());
+    search.add(Dark::of(grey, WIDE, false, deadline).finders(deadline));
     if search.triples() {
         return search.look;
     }
-    search.add(Dark::of(grey, NARROW, false).finders());
+    search.add(Dark::of(grey, NARROW, false, deadline).finders(deadline));
     if search.triples() {
         return search.look;
     }
@@ -118,7 +118,8 @@ pub(super) fn read(luma: &GrayImage, edges: &Edges, thorough: bool, deadline: De
         return search.look;
     }
     let half = halved(luma);
-    search.add(Dark::of(Grey::of(&half), WIDE / 2, false).finders().into_iter().map(|one| one.scaled(2.0)).collect());
+    let found = Dark::of(Grey::of(&half), WIDE / 2, false, deadline).finders(deadline);
+    search.add(found.into_iter().map(|one| one.scaled(2.0)).collect());
     if search.triples() {
         return search.look;
     }
@@ -130,7 +131,7 @@ pub(super) fn read(luma: &GrayImage, edges: &Edges, thorough: bool, deadline: De
         let part = image::imageops::crop_imm(luma, left, top, region.width() as u32, region.height() as u32).to_image();
         let double = doubled(&part);
         for reach in [WIDE, NARROW] {
-            let found = Dark::of(Grey::of(&double), reach, false).finders();
+            let found = Dark::of(Grey::of(&double), reach, false, deadline).finders(deadline);
             search.add(found.into_iter().map(|one| one.scaled(0.5).moved(left as f32, top as f32)).collect());
         }
         if search.triples() {

@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     fn finder(x: f32, y: f32) -> Finder {
-        Finder { centre: Spot::new(x, y), width: 35.0, height: 35.0, lines: 9 }
+        Finder { centre: Spot::new(x, y), width: 35.0, height: 35.0, lines: 9, nth: 0 }
     }
 
     /// Version 1 at five pixels a module: centres 14 modules apart.
