@@ -276,7 +276,7 @@ impl Service {
             tracing::warn!("calls under way were cut off; they are asked after at the next start");
         }
         self.running.abort();
-        self.desk.ledger().close().await;
+        self.desk.ledger().close();
         tracing::info!("stopped");
     }
 }

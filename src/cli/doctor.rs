@@ -113,7 +113,7 @@ async fn look_at(settings: Settings, findings: &mut Findings) {
     redis(&settings, findings).await;
     if let Some(ledger) = database(&settings, findings).await {
         endpoints(&ledger, &settings, &names, findings).await;
-        ledger.close().await;
+        ledger.close();
     }
     expiries(&settings, findings);
     wallets(settings, findings).await;

@@ -3,30 +3,22 @@
 //! On SQLite one writer takes all transactions that wait and commits them together, each behind a savepoint of its own,
 //! so that durable writes a second are not one per fsync. On PostgreSQL each is a transaction of its own.
 
+mod postgres;
 mod sqlite;
 
-use std::{future::Future, pin::Pin, str::FromStr, sync::Arc, time::Duration};
+use std::{future::Future, pin::Pin, str::FromStr, sync::Arc};
 
 use sqlx::{
-    ConnectOptions, Connection as _, Postgres, Row as _,
-    pool::PoolConnection,
-    postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgRow},
+    ConnectOptions, Connection as _,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 use tokio::sync::oneshot;
 
-use self::sqlite::{Reader, Readers, Session, SqliteRow, Writer};
+use self::{
+    postgres::{Line, Server, Transaction},
+    sqlite::{Reader, Readers, Session, SqliteRow, Writer},
+};
 use super::error::LedgerError;
-
-/// How long the first connection of a start may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long to wait for a connection of the pool.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// PostgreSQL's own bounds: on a statement, on the wait for a row, on a transaction that nobody goes on with.
-const STATEMENT_TIMEOUT: &str = "10s";
-const LOCK_TIMEOUT: &str = "5s";
-const IDLE_TIMEOUT: &str = "15s";
 
 /// A future that borrows the connection.
 pub(super) type Step<'c, T> = Pin<Box<dyn Future<Output = Result<T, LedgerError>> + Send + 'c>>;
@@ -37,16 +29,15 @@ pub(super) enum Db {
     /// Embedded: one writer, a few readers.
     Sqlite { options: Box<SqliteConnectOptions>, readers: Arc<Readers>, writer: Writer },
     /// A server, shared by replicas.
-    Postgres(PgPool),
+    Postgres(Server),
 }
 
 /// A connection of either engine.
 pub(super) enum Conn {
     Sqlite(Reader),
     SqliteWriter(Session),
-    Postgres(PoolConnection<Postgres>),
-    /// Rolls back when dropped: a caller that goes away leaves nothing open.
-    PostgresTransaction(sqlx::Transaction<'static, Postgres>),
+    Postgres(Line),
+    PostgresTransaction(Transaction),
 }
 
 /// A parameter, or a cell of a row.
@@ -97,7 +88,8 @@ macro_rules! params {
 }
 pub(super) use params;
 
-/// Statements whose rows nobody reads, run in order.
+/// Statements whose rows nobody reads, run in order. On PostgreSQL they may wait for the next statement or the commit, and what is
+/// wrong with them is told of there.
 #[derive(Debug, Default)]
 pub(super) struct Batch(Vec<(&'static str, Vec<Value>)>);
 
@@ -117,7 +109,7 @@ pub(super) fn touch() -> Batch {
 /// A row of either engine, read by column name.
 pub(super) enum Row {
     Sqlite(SqliteRow),
-    Postgres(PgRow),
+    Postgres(tokio_postgres::Row),
 }
 
 impl Row {
@@ -128,7 +120,7 @@ impl Row {
     pub(super) fn opt_int(&self, column: &str) -> Result<Option<i64>, LedgerError> {
         match self {
             Self::Sqlite(row) => row.int(column),
-            Self::Postgres(row) => Ok(row.try_get(column)?),
+            Self::Postgres(row) => row.try_get(column).map_err(|_| unreadable(column)),
         }
     }
 
@@ -139,7 +131,7 @@ impl Row {
     pub(super) fn opt_text(&self, column: &str) -> Result<Option<String>, LedgerError> {
         match self {
             Self::Sqlite(row) => Ok(row.text(column)?.map(str::to_owned)),
-            Self::Postgres(row) => Ok(row.try_get(column)?),
+            Self::Postgres(row) => row.try_get(column).map_err(|_| unreadable(column)),
         }
     }
 
@@ -175,13 +167,6 @@ fn timestamp(micros: i64, column: &str) -> Result<jiff::Timestamp, LedgerError> 
     jiff::Timestamp::from_microsecond(micros).map_err(|_| unreadable(column))
 }
 
-fn bound(sql: &'static str, values: Vec<Value>) -> sqlx::query::Query<'static, Postgres, sqlx::postgres::PgArguments> {
-    values.into_iter().fold(sqlx::query(sql), |query, value| match value {
-        Value::Int(int) => query.bind(int),
-        Value::Text(text) => query.bind(text),
-    })
-}
-
 impl Conn {
     /// Whether rows can be locked by `FOR UPDATE`; SQLite has one writer and needs no row locks.
     pub(super) const fn locks_rows(&self) -> bool {
@@ -193,13 +178,16 @@ impl Conn {
         Ok(match self {
             Self::Sqlite(reader) => reader.session()?.execute(sql, &values)?,
             Self::SqliteWriter(session) => session.execute(sql, &values)?,
-            Self::Postgres(conn) => bound(sql, values).execute(&mut **conn).await?.rows_affected(),
-            Self::PostgresTransaction(tx) => bound(sql, values).execute(&mut **tx).await?.rows_affected(),
+            Self::Postgres(line) => line.execute(sql, &values).await?,
+            Self::PostgresTransaction(transaction) => transaction.execute(sql, values).await?,
         })
     }
 
     /// Runs all statements of a batch, in order; stops at the first that fails.
     pub(super) async fn run(&mut self, batch: Batch) -> Result<(), LedgerError> {
+        if let Self::PostgresTransaction(transaction) = self {
+            return transaction.run(batch).await;
+        }
         for (sql, values) in batch.0 {
             self.execute(sql, values).await?;
         }
@@ -209,12 +197,12 @@ impl Conn {
     /// All rows of a statement.
     pub(super) async fn rows(&mut self, sql: &'static str, values: Vec<Value>) -> Result<Vec<Row>, LedgerError> {
         let wrap = |rows: Vec<SqliteRow>| rows.into_iter().map(Row::Sqlite).collect();
-        let wrap_pg = |rows: Vec<PgRow>| rows.into_iter().map(Row::Postgres).collect();
+        let wrap_pg = |rows: Vec<tokio_postgres::Row>| rows.into_iter().map(Row::Postgres).collect();
         Ok(match self {
             Self::Sqlite(reader) => wrap(reader.session()?.rows(sql, &values)?),
             Self::SqliteWriter(session) => wrap(session.rows(sql, &values)?),
-            Self::Postgres(conn) => wrap_pg(bound(sql, values).fetch_all(&mut **conn).await?),
-            Self::PostgresTransaction(tx) => wrap_pg(bound(sql, values).fetch_all(&mut **tx).await?),
+            Self::Postgres(line) => wrap_pg(line.rows(sql, &values).await?),
+            Self::PostgresTransaction(transaction) => wrap_pg(transaction.rows(sql, values).await?),
         })
     }
 
@@ -239,17 +227,7 @@ impl Db {
     /// Opens `sqlite:PATH` (made if absent) or `postgres://…`. Connects to a server when it is first needed.
     pub(super) async fn open(url: &str, max_connections: u32) -> Result<Self, LedgerError> {
         if url.starts_with("postgres:") || url.starts_with("postgresql:") {
-            // a server that goes silent must not hold requests and loops for as long as the kernel's patience
-            let options = PgConnectOptions::from_str(url)?.options([
-                ("statement_timeout", STATEMENT_TIMEOUT),
-                ("lock_timeout", LOCK_TIMEOUT),
-                ("idle_in_transaction_session_timeout", IDLE_TIMEOUT),
-            ]);
-            let pool = PgPoolOptions::new()
-                .max_connections(max_connections)
-                .acquire_timeout(ACQUIRE_TIMEOUT)
-                .connect_lazy_with(options);
-            return Ok(Self::Postgres(pool));
+            return Ok(Self::Postgres(Server::at(url, max_connections)?));
         }
         let options = SqliteConnectOptions::from_str(url)?
             .create_if_missing(true)
@@ -280,13 +258,7 @@ impl Db {
                 sqlx::migrate!("src/ledger/migrations/sqlite").run(&mut connection).await?;
                 connection.close().await?;
             }
-            Self::Postgres(pool) => {
-                // once without the pool, which would only say that it waited: the cause is what helps
-                let options = pool.connect_options();
-                let connected = tokio::time::timeout(CONNECT_TIMEOUT, options.connect()).await;
-                connected.map_err(|_| sqlx::Error::PoolTimedOut)??.close().await?;
-                sqlx::migrate!("src/ledger/migrations/postgres").run(pool).await?;
-            }
+            Self::Postgres(server) => server.migrate().await?,
         }
         Ok(())
     }
@@ -295,7 +267,7 @@ impl Db {
     pub(super) async fn reader(&self) -> Result<Conn, LedgerError> {
         Ok(match self {
             Self::Sqlite { readers, .. } => Conn::Sqlite(readers.take()?),
-            Self::Postgres(pool) => Conn::Postgres(pool.acquire().await?),
+            Self::Postgres(server) => Conn::Postgres(server.line().await?),
         })
     }
 
@@ -323,14 +295,13 @@ impl Db {
                 writer.send(queued).await?;
                 heard.await.map_err(|_| gone())?
             }
-            Self::Postgres(pool) => {
-                let mut conn = Conn::PostgresTransaction(pool.begin().await?);
+            Self::Postgres(server) => {
+                let mut conn = Conn::PostgresTransaction(server.begin().await?);
                 let result = work(&mut conn).await;
-                if let Conn::PostgresTransaction(tx) = conn {
-                    if result.is_ok() {
-                        tx.commit().await.map_err(|error| LedgerError::CommitUnknown(error.to_string()))?;
-                    } else {
-                        tx.rollback().await?;
+                if let Conn::PostgresTransaction(transaction) = conn {
+                    match result {
+                        Ok(_) => transaction.commit().await?,
+                        Err(_) => transaction.roll_back().await,
                     }
                 }
                 result
@@ -339,10 +310,10 @@ impl Db {
     }
 
     /// Closes the line to a server. A file needs no farewell: what was acknowledged is on the disk.
-    pub(super) async fn close(&self) {
+    pub(super) fn close(&self) {
         match self {
             Self::Sqlite { .. } => {}
-            Self::Postgres(pool) => pool.close().await,
+            Self::Postgres(server) => server.close(),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What can go wrong between us and the database.
 
+use tokio_postgres::error::SqlState;
+
 /// A ledger call that gave no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
@@ -35,24 +37,31 @@ impl From<sqlx::migrate::MigrateError> for LedgerError {
     }
 }
 
+impl From<tokio_postgres::Error> for LedgerError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        let Some(told) = error.as_db_error() else { return Self::Unavailable(error.into()) };
+        match told.code() {
+            &SqlState::UNIQUE_VIOLATION => Self::Duplicate,
+            &SqlState::CHECK_VIOLATION => Self::Check(told.message().to_owned()),
+            // a value or statement that the database can't take; it does answer
+            code if code.code().starts_with("22") || code.code().starts_with("42") => Self::Broken(told.to_string()),
+            _ => Self::Unavailable(told.to_string().into()),
+        }
+    }
+}
+
+impl From<deadpool_postgres::PoolError> for LedgerError {
+    fn from(error: deadpool_postgres::PoolError) -> Self {
+        match error {
+            deadpool_postgres::PoolError::Backend(error) => error.into(),
+            other => Self::Unavailable(other.into()),
+        }
+    }
+}
+
+/// Of the migrations and of making a file, which are sqlx's.
 impl From<sqlx::Error> for LedgerError {
     fn from(error: sqlx::Error) -> Self {
-        match &error {
-            sqlx::Error::Database(cause) if cause.is_unique_violation() => Self::Duplicate,
-            sqlx::Error::Database(cause) if cause.is_check_violation() => Self::Check(cause.message().to_owned()),
-            // SQLSTATE 22 and 42: a value or statement that the database can't take; it does answer
-            sqlx::Error::Database(cause)
-                if cause
-                    .code()
-                    .is_some_and(|code| code.len() == 5 && (code.starts_with("22") || code.starts_with("42"))) =>
-            {
-                Self::Broken(error.to_string())
-            }
-            sqlx::Error::ColumnNotFound(_)
-            | sqlx::Error::ColumnDecode { .. }
-            | sqlx::Error::TypeNotFound { .. }
-            | sqlx::Error::ColumnIndexOutOfBounds { .. } => Self::Broken(error.to_string()),
-            _ => Self::Unavailable(error.into()),
-        }
+        Self::Unavailable(error.into())
     }
 }

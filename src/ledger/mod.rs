@@ -97,8 +97,8 @@ impl Ledger {
     }
 
     /// Closes the connections.
-    pub async fn close(&self) {
-        self.db.close().await;
+    pub fn close(&self) {
+        self.db.close();
     }
 }
 

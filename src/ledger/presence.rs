@@ -5,7 +5,7 @@
 //! over then, not when its lease ends. One that is merely paused keeps its lock, and only its leases end. Both are fenced.
 
 use jiff::Timestamp;
-use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
+use tokio_postgres::Client;
 
 use super::{
     Ledger, LedgerError,
@@ -14,12 +14,12 @@ use super::{
 
 /// The sign of life of this process, as long as it is kept. On SQLite there is nobody to show it to.
 #[derive(Debug)]
-pub struct Presence(PgConnection);
+pub struct Presence(Client);
 
 impl Presence {
     /// Whether it is still seen.
-    pub async fn is_seen(&mut self) -> bool {
-        self.0.ping().await.is_ok()
+    pub async fn is_seen(&self) -> bool {
+        self.0.check_connection().await.is_ok()
     }
 }
 
@@ -28,10 +28,10 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError`] where the database doesn't answer.
     pub async fn show_presence(&self) -> Result<Option<Presence>, LedgerError> {
-        let Db::Postgres(pool) = &self.db else { return Ok(None) };
-        let mut connection = pool.connect_options().connect().await?;
-        sqlx::query("SELECT pg_advisory_lock($1)").bind(self.process).execute(&mut connection).await?;
-        Ok(Some(Presence(connection)))
+        let Db::Postgres(server) = &self.db else { return Ok(None) };
+        let client = server.connect().await?;
+        client.execute("SELECT pg_advisory_lock($1)", &[&self.process]).await?;
+        Ok(Some(Presence(client)))
     }
 
     /// Processes that have work in hand and are not alive. Empty on SQLite.

@@ -1,0 +1,238 @@
+//! PostgreSQL: a pool of lines, and transactions whose statements travel together.
+//!
+//! Statements whose rows nobody reads wait until one is asked for, or until the commit, and go out with it: what a refund
+//! writes is one trip to the server, not ten. The server runs them one after another all the same.
+
+mod address;
+mod tls;
+
+use std::time::Duration;
+
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Timeouts};
+use futures_util::future::{join, join_all};
+use tokio_postgres::{
+    Client, Row, Statement,
+    types::{IsNull, ToSql, Type, private::BytesMut, to_sql_checked},
+};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use self::address::Address;
+use super::{Batch, Value};
+use crate::ledger::error::LedgerError;
+
+/// How long a new connection may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long to wait for a connection of the pool.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+/// So many statements wait for company at most.
+const MOST_TOGETHER: usize = 24;
+
+/// The server of a ledger.
+#[derive(Clone)]
+pub(in crate::ledger) struct Server {
+    address: Box<Address>,
+    tls: MakeRustlsConnect,
+    pool: Pool,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Server({:?})", self.address.config.get_hosts())
+    }
+}
+
+impl Server {
+    /// Reads the address; connects when a line is first needed.
+    pub(super) fn at(url: &str, max_connections: u32) -> Result<Self, LedgerError> {
+        let address = Address::parse(url)?;
+        let tls = tls::connector(&address)?;
+        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let manager = Manager::from_config(address.config.clone(), tls.clone(), recycling);
+        let pool = Pool::builder(manager)
+            .max_size(usize::try_from(max_connections).unwrap_or(usize::MAX))
+            .timeouts(Timeouts { wait: Some(ACQUIRE_TIMEOUT), create: Some(CONNECT_TIMEOUT), recycle: None })
+            .runtime(Runtime::Tokio1)
+            .build()
+            .map_err(|error| LedgerError::Unavailable(error.into()))?;
+        Ok(Self { address: Box::new(address), tls, pool })
+    }
+
+    /// A line of the pool.
+    pub(super) async fn line(&self) -> Result<Line, LedgerError> {
+        Ok(Line(self.pool.get().await?))
+    }
+
+    /// Begins a transaction; nothing is sent yet.
+    pub(super) async fn begin(&self) -> Result<Transaction, LedgerError> {
+        Ok(Transaction { line: Some(self.line().await?), begun: false, waiting: Vec::new() })
+    }
+
+    /// A connection beside the pool, open until it is dropped.
+    pub(in crate::ledger) async fn connect(&self) -> Result<Client, LedgerError> {
+        let connected = tokio::time::timeout(CONNECT_TIMEOUT, self.address.config.connect(self.tls.clone())).await;
+        let (client, connection) =
+            connected.map_err(|_| LedgerError::Unavailable("the server gave no answer in time".into()))??;
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::warn!(%error, "a line to PostgreSQL broke");
+            }
+        });
+        Ok(client)
+    }
+
+    /// Brings the schema up to this program's, at the one host of the address that takes writes.
+    pub(super) async fn migrate(&self) -> Result<(), LedgerError> {
+        self.connect().await?; // whoever is asked in vain says why, and in our words
+        let mut connection = self.address.connect_to_the_writable().await?;
+        sqlx::migrate!("src/ledger/migrations/postgres").run(&mut connection).await?;
+        sqlx::Connection::close(connection).await?;
+        Ok(())
+    }
+
+    pub(super) fn close(&self) {
+        self.pool.close();
+    }
+}
+
+/// A connection that is ours until it is dropped.
+pub(in crate::ledger) struct Line(Object);
+
+impl Line {
+    async fn prepare(&self, sql: &str, values: &[Value]) -> Result<Statement, LedgerError> {
+        let types: Vec<_> = values.iter().map(Value::sql_type).collect();
+        Ok(self.0.prepare_typed_cached(sql, &types).await?)
+    }
+
+    pub(super) async fn rows(&self, sql: &str, values: &[Value]) -> Result<Vec<Row>, LedgerError> {
+        let statement = self.prepare(sql, values).await?;
+        Ok(self.0.query(&statement, &borrowed(values)).await?)
+    }
+
+    pub(super) async fn execute(&self, sql: &str, values: &[Value]) -> Result<u64, LedgerError> {
+        let statement = self.prepare(sql, values).await?;
+        Ok(self.0.execute(&statement, &borrowed(values)).await?)
+    }
+}
+
+/// A transaction. Dropped without its end it takes its connection with it, and the server rolls back: a caller that goes away
+/// leaves nothing open.
+pub(in crate::ledger) struct Transaction {
+    /// `None` once it ended.
+    line: Option<Line>,
+    begun: bool,
+    waiting: Vec<(&'static str, Vec<Value>)>,
+}
+
+impl Transaction {
+    /// Takes statements whose rows nobody reads. One that fails is told of by the statement that goes out with it, or by the
+    /// commit; none after it has an effect.
+    pub(super) async fn run(&mut self, batch: Batch) -> Result<(), LedgerError> {
+        for statement in batch.0 {
+            if self.waiting.len() == MOST_TOGETHER {
+                self.send(async |_| Ok(())).await?;
+            }
+            self.waiting.push(statement);
+        }
+        Ok(())
+    }
+
+    pub(super) async fn rows(&mut self, sql: &'static str, values: Vec<Value>) -> Result<Vec<Row>, LedgerError> {
+        let statement = self.line()?.prepare(sql, &values).await?;
+        self.send(async |client| client.query(&statement, &borrowed(&values)).await).await
+    }
+
+    pub(super) async fn execute(&mut self, sql: &'static str, values: Vec<Value>) -> Result<u64, LedgerError> {
+        let statement = self.line()?.prepare(sql, &values).await?;
+        self.send(async |client| client.execute(&statement, &borrowed(&values)).await).await
+    }
+
+    /// Ends it: all of it is durable after `Ok`.
+    pub(super) async fn commit(mut self) -> Result<(), LedgerError> {
+        if self.begun || !self.waiting.is_empty() {
+            let committed = self.send(async |client| client.batch_execute("COMMIT").await).await;
+            committed.map_err(|error| match error {
+                // the line broke, and the commit may have been on it
+                LedgerError::Unavailable(error) => LedgerError::CommitUnknown(error.to_string()),
+                error => error,
+            })?;
+        }
+        self.line = None;
+        Ok(())
+    }
+
+    /// Undoes it.
+    pub(super) async fn roll_back(mut self) {
+        let clean = match &self.line {
+            Some(line) if self.begun => line.0.batch_execute("ROLLBACK").await.is_ok(),
+            _ => true,
+        };
+        self.begun = !clean; // dropped as it is where the server didn't hear
+    }
+
+    fn line(&self) -> Result<&Line, LedgerError> {
+        self.line.as_ref().ok_or_else(|| LedgerError::Broken("a transaction was used after its end".into()))
+    }
+
+    /// Sends the beginning where it is due, what waits, and one thing more, all at once. The first that fails is told of.
+    async fn send<T>(
+        &mut self,
+        last: impl AsyncFnOnce(&Client) -> Result<T, tokio_postgres::Error>,
+    ) -> Result<T, LedgerError> {
+        let waiting = std::mem::take(&mut self.waiting);
+        let line =
+            self.line.as_ref().ok_or_else(|| LedgerError::Broken("a transaction was used after its end".into()))?;
+        let mut statements = Vec::with_capacity(waiting.len());
+        for (sql, values) in &waiting {
+            statements.push(line.prepare(sql, values).await?);
+        }
+        let client: &Client = &line.0;
+        let begins = !std::mem::replace(&mut self.begun, true);
+        let begin = async { if begins { client.batch_execute("BEGIN").await } else { Ok(()) } };
+        // each goes out when it is first polled, which is in this order
+        let before = join_all(
+            statements.iter().zip(&waiting).map(|(statement, (_, values))| client.execute_raw(statement, values)),
+        );
+        let (begun, (before, last)) = join(begin, join(before, last(client))).await;
+        begun?;
+        before.into_iter().collect::<Result<Vec<_>, _>>()?;
+        Ok(last?)
+    }
+}
+
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        if self.begun
+            && let Some(Line(object)) = self.line.take()
+        {
+            drop(Object::take(object));
+        }
+    }
+}
+
+impl Value {
+    const fn sql_type(&self) -> Type {
+        match self {
+            Self::Int(_) => Type::INT8,
+            Self::Text(_) => Type::TEXT,
+        }
+    }
+}
+
+impl ToSql for Value {
+    fn to_sql(&self, of: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        match self {
+            Self::Int(int) => int.to_sql(of, out),
+            Self::Text(text) => text.to_sql(of, out),
+        }
+    }
+
+    fn accepts(of: &Type) -> bool {
+        matches!(*of, Type::INT8 | Type::TEXT)
+    }
+
+    to_sql_checked!();
+}
+
+fn borrowed(values: &[Value]) -> Vec<&(dyn ToSql + Sync)> {
+    values.iter().map(|value| value as &(dyn ToSql + Sync)).collect()
+}
