@@ -53,6 +53,8 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
         seed: None,
         control_token: None,
         time_scale: TIME_SCALE,
+        keep_books: false,
+        no_verify: false,
     })
     .await?;
     let mut settings = super::load(&folder.0.join("scanback.toml"))?;

@@ -28,6 +28,12 @@ pub(super) struct SandboxArgs {
     /// How much faster the wallets' time runs
     #[arg(long, value_name = "X", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     time_scale: u32,
+    /// Orders and refunds survive a restart, in books.jsonl of the directory
+    #[arg(long)]
+    keep_books: bool,
+    /// For load tests only: believes requests without looking at their signatures
+    #[arg(long)]
+    no_verify: bool,
 }
 
 pub(super) async fn run(args: SandboxArgs) -> anyhow::Result<()> {
@@ -39,11 +45,20 @@ pub(super) async fn run(args: SandboxArgs) -> anyhow::Result<()> {
         seed: args.seed,
         control_token: args.control_token,
         time_scale: args.time_scale,
+        keep_books: args.keep_books,
+        no_verify: args.no_verify,
     })
     .await?;
     // whoever started it may have stopped reading: that ends nothing
     let mut output = io::stdout();
     let _ = writeln!(output, "sandbox on {}", sandbox.base_url());
+    if args.no_verify {
+        let _ = writeln!(
+            output,
+            "WARNING: --no-verify: signatures of requests are NOT looked at; good for load tests and nothing else"
+        );
+    }
+    let _ = writeln!(output, "status page: {}/_sandbox/", sandbox.base_url());
     let _ = writeln!(output, "configuration for `scanback serve`: {}", dir.join("scanback.toml").display());
     super::asked_to_stop()?.await;
     sandbox.stop().await;

@@ -62,6 +62,8 @@ async fn sandbox(name: &str) -> Sandbox {
         seed: None,
         control_token: None,
         time_scale: SCALE,
+        keep_books: false,
+        no_verify: false,
     };
     Sandbox::start(options).await.unwrap()
 }

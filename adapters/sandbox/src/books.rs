@@ -5,6 +5,7 @@
 //! [`refunds`], those for orders in [`orders`].
 
 mod bill;
+mod kept;
 mod orders;
 mod payers;
 mod refunds;
@@ -14,16 +15,17 @@ use std::collections::{BTreeSet, HashMap};
 use jiff::Timestamp;
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha20Rng;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub(crate) use bill::Entry;
+pub(crate) use kept::Line;
 pub(crate) use orders::{CloseRefusal, NewOrder, Order, OrderRefusal, OrderState, VoidRefusal};
 pub(crate) use refunds::{Ending, PayoutRefusal, Refund, RefundAsk, RefundRefusal, RefundStatus, SettleRefusal};
 
 use crate::scale::Scale;
 
 /// Whose books.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Wallet {
     Wechat,
@@ -63,9 +65,8 @@ impl OrderNumber {
 type Key = (Wallet, String);
 
 /// Something that must not have happened, or that only the wallet's own limit stopped (contract §7, the ledger's row).
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Violation {
-    #[serde(serialize_with = "as_text")]
     pub(crate) at: Timestamp,
     pub(crate) wallet: Wallet,
     pub(crate) kind: ViolationKind,
@@ -75,7 +76,7 @@ pub(crate) struct Violation {
 }
 
 /// Why it is one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ViolationKind {
     /// Money of one refund left twice.
@@ -86,10 +87,6 @@ pub(crate) enum ViolationKind {
     StoppedByTheRest,
     /// A known number, with other parameters.
     NumberReused,
-}
-
-fn as_text<S: serde::Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(at)
 }
 
 /// A change of a refund that the wallet tells the merchant about. It carries what it needs: the books may have moved on
@@ -126,6 +123,8 @@ pub(crate) struct Books {
     pace: refunds::Recent,
     violations: Vec<Violation>,
     news: Vec<News>,
+    /// What changed since it was last written down; `None` where nobody writes.
+    changes: Option<kept::Changes>,
 }
 
 impl Books {
@@ -142,6 +141,7 @@ impl Books {
             pace: refunds::Recent::default(),
             violations: Vec::new(),
             news: Vec::new(),
+            changes: None,
         }
     }
 
@@ -173,14 +173,16 @@ impl Books {
 
     fn violation(&mut self, at: Timestamp, kind: ViolationKind, order: &Key, number: &str, detail: String) {
         tracing::warn!(wallet = order.0.word(), ?kind, detail, "a violation");
-        self.violations.push(Violation {
+        let violation = Violation {
             at,
             wallet: order.0,
             kind,
             out_trade_no: order.1.clone(),
             out_refund_no: number.to_owned(),
             detail,
-        });
+        };
+        self.note_violation(&violation);
+        self.violations.push(violation);
     }
 
     fn digits(&mut self, count: usize) -> String {

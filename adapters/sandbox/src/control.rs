@@ -1,6 +1,6 @@
 //! The control calls: what a test or a demo does to the sandbox, never a wallet's client (contract §7).
 
-mod orders;
+pub(crate) mod orders;
 mod problem;
 
 use std::net::IpAddr;
@@ -9,17 +9,19 @@ use actix_web::{
     Error, HttpRequest, HttpResponse,
     body::BoxBody,
     dev::{HttpServiceFactory, ServiceRequest, ServiceResponse},
-    http::header::AUTHORIZATION,
+    http::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE},
     middleware::{Next, from_fn},
     web::{self, Bytes, Data, Query},
 };
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde_json::{Map, Value, json};
 
 use crate::{
     books::{OrderNumber, RefundStatus, SettleRefusal, Wallet},
     faults::{Fault, Kind, Operation},
-    fields::Fields,
+    fields::{BadField, Fields},
     frame::{Format, Symbology},
+    page,
     server::Broken,
     world::{World, lock},
 };
@@ -45,17 +47,24 @@ pub(crate) fn scope() -> impl HttpServiceFactory {
         .service(resource("/exchanges").route(web::get().to(exchanges)))
         .service(resource("/exchanges/{id}").route(web::get().to(exchange)))
         .service(resource("/rotate").route(web::post().to(rotate)))
+        .configure(page::routes)
         .default_service(web::to(unknown))
         .wrap(from_fn(only_friends))
 }
 
-/// Loopback, or the control token.
+/// Loopback, or the control token: as a bearer's, or as the password of a browser that was asked for it.
 async fn only_friends(request: ServiceRequest, next: Next<BoxBody>) -> Result<ServiceResponse<BoxBody>, Error> {
     if is_friend(request.request()) {
         return next.call(request).await;
     }
     let detail = "control calls are answered on loopback, or with the control token as Authorization: Bearer";
-    Ok(request.into_response(problem(403, "forbidden", detail)))
+    let asks = page::is_page(request.path())
+        && request.app_data::<Data<World>>().is_some_and(|world| world.control_token.is_some());
+    let mut refused = problem(if asks { 401 } else { 403 }, "forbidden", detail);
+    if asks {
+        refused.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"control token\""));
+    }
+    Ok(request.into_response(refused))
 }
 
 fn is_friend(request: &HttpRequest) -> bool {
@@ -68,7 +77,13 @@ fn may_control(peer: Option<IpAddr>, authorization: Option<&str>, token: Option<
     if peer.is_some_and(|peer| peer.to_canonical().is_loopback()) {
         return true;
     }
-    let given = authorization.and_then(|text| text.strip_prefix("Bearer "));
+    let bearer = |text: &str| text.strip_prefix("Bearer ").map(str::to_owned);
+    // whatever name the browser's user typed
+    let password = |text: &str| {
+        let pair = BASE64.decode(text.strip_prefix("Basic ")?).ok()?;
+        String::from_utf8(pair).ok()?.split_once(':').map(|(_, password)| password.to_owned())
+    };
+    let given = authorization.and_then(|text| bearer(text).or_else(|| password(text)));
     given.zip(token).is_some_and(|(given, token)| {
         aws_lc_rs::constant_time::verify_slices_are_equal(given.as_bytes(), token.as_bytes()).is_ok()
     })
@@ -99,33 +114,37 @@ async fn exchange(world: Data<World>, id: web::Path<String>) -> Result<HttpRespo
 
 async fn add_fault(world: Data<World>, body: Bytes) -> Result<HttpResponse, Problem> {
     let document = document(&body)?;
-    let fields = Fields::of(&document)?;
+    let fault = read_fault(&Fields::of(&document)?)?;
+    let answer = HttpResponse::Created().json(&fault);
+    world.faults().add(fault);
+    Ok(answer)
+}
+
+/// A fault as it is asked for, here or on the status page.
+pub(crate) fn read_fault(fields: &Fields<'_>) -> Result<Fault, BadField> {
     fields.only(&["wallet", "operation", "kind", "times", "probability", "delay_ms"])?;
     let wallet = fields.required_word("wallet", &WALLETS)?;
     let operation = fields.required_word("operation", Operation::WORDS)?;
     let kind = fields.required_word("kind", Kind::WORDS)?;
     if !kind.is_possible(wallet, operation) {
         let text = format!("can't happen to {} of {}", operation.word(), wallet.word());
-        return Err(fields.bad("kind", text).into());
+        return Err(fields.bad("kind", text));
     }
     let times = match fields.integer("times")? {
-        Some(times) if times < 1 => return Err(fields.bad("times", "must be at least 1").into()),
+        Some(times) if times < 1 => return Err(fields.bad("times", "must be at least 1")),
         times => times.and_then(|times| u64::try_from(times).ok()),
     };
     let probability = fields.number("probability")?.unwrap_or(1.0);
     if !(probability > 0.0 && probability <= 1.0) {
-        return Err(fields.bad("probability", "must be above 0 and at most 1").into());
+        return Err(fields.bad("probability", "must be above 0 and at most 1"));
     }
     let delay_ms = match fields.integer("delay_ms")? {
         Some(delay) if !(0..=LONGEST_HOLD_MS).contains(&delay) => {
-            return Err(fields.bad("delay_ms", format!("must be 0 to {LONGEST_HOLD_MS}")).into());
+            return Err(fields.bad("delay_ms", format!("must be 0 to {LONGEST_HOLD_MS}")));
         }
         delay => delay.and_then(|delay| u64::try_from(delay).ok()),
     };
-    let fault = Fault { wallet, operation, kind, times, probability, delay_ms };
-    let answer = HttpResponse::Created().json(&fault);
-    world.faults().add(fault);
-    Ok(answer)
+    Ok(Fault { wallet, operation, kind, times, probability, delay_ms })
 }
 
 async fn clear_faults(world: Data<World>) -> HttpResponse {
@@ -225,5 +244,8 @@ mod tests {
         assert!(!from("10.0.0.2", Some("T"), Some("T")));
         assert!(from("10.0.0.2", Some("Bearer T"), Some("T")));
         assert!(!may_control(None, None, Some("T")));
+        assert!(from("10.0.0.2", Some("Basic YW5hOlQ="), Some("T")), "ana:T");
+        assert!(!from("10.0.0.2", Some("Basic YW5hOlg="), Some("T")), "ana:X");
+        assert!(!from("10.0.0.2", Some("Basic VA=="), Some("T")));
     }
 }

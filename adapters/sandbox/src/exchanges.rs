@@ -1,12 +1,17 @@
 //! The log of exchanges: the last calls of the wallets' clients, for the developer whose signature fails. It keeps no
 //! bodies, no queries and no headers; what could be a payment code is masked.
 
-use std::{collections::VecDeque, time::Instant};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+    time::Instant,
+};
 
 use actix_web::{
     Error, HttpMessage, HttpRequest,
     body::BoxBody,
     dev::{ServiceRequest, ServiceResponse},
+    http::header::{HeaderName, HeaderValue},
     middleware::Next,
     web::Data,
 };
@@ -25,14 +30,15 @@ const CODE_LENGTHS: std::ops::RangeInclusive<usize> = 16..=24;
 pub(crate) struct Exchange {
     pub(crate) id: u64,
     /// When it came, RFC 3339.
-    at: String,
-    http_method: String,
-    path: String,
-    status: u16,
+    pub(crate) at: String,
+    pub(crate) http_method: String,
+    pub(crate) path: String,
+    /// `null` while it is under way.
+    pub(crate) status: Option<u16>,
     /// Real time, holds by faults included.
-    elapsed_us: u64,
+    pub(crate) elapsed_us: u64,
     #[serde(flatten)]
-    note: Note,
+    pub(crate) note: Note,
 }
 
 /// What the wallet that served a call has to say about it.
@@ -46,63 +52,90 @@ pub(crate) struct Note {
     pub(crate) refused: Option<String>,
 }
 
+/// The note of a call under way; it is kept although the call may be dropped.
+type Notes = Arc<Mutex<Note>>;
+
 /// Writes on the note of a call.
 pub(crate) fn note(request: &HttpRequest, write: impl FnOnce(&mut Note)) {
-    let mut extensions = request.extensions_mut();
-    let mut note = extensions.remove::<Note>().unwrap_or_default();
-    write(&mut note);
-    extensions.insert(note);
+    if let Some(note) = request.extensions().get::<Notes>() {
+        write(&mut lock(note));
+    }
+}
+
+/// An exchange as it is kept: its note may still be written on.
+struct Kept {
+    exchange: Exchange,
+    note: Notes,
+}
+
+impl Kept {
+    fn told(&self) -> Exchange {
+        let mut note = lock(&self.note).clone();
+        note.refused = note.refused.map(|text| masked(&text));
+        Exchange { note, ..self.exchange.clone() }
+    }
 }
 
 /// The last exchanges, oldest first.
 #[derive(Default)]
 pub(crate) struct Exchanges {
     last_id: u64,
-    kept: VecDeque<Exchange>,
+    kept: VecDeque<Kept>,
 }
 
 impl Exchanges {
-    fn push(&mut self, mut exchange: Exchange) {
+    /// Keeps a call that begins; its id.
+    fn begin(&mut self, mut exchange: Exchange, note: Notes) -> u64 {
         self.last_id += 1;
         exchange.id = self.last_id;
         if self.kept.len() == KEPT {
             self.kept.pop_front();
         }
-        self.kept.push_back(exchange);
+        self.kept.push_back(Kept { exchange, note });
+        self.last_id
+    }
+
+    fn end(&mut self, id: u64, status: u16, elapsed_us: u64) {
+        if let Some(kept) = self.kept.iter_mut().rev().find(|kept| kept.exchange.id == id) {
+            kept.exchange.status = Some(status);
+            kept.exchange.elapsed_us = elapsed_us;
+        }
     }
 
     /// All that are kept, newest first.
     pub(crate) fn newest_first(&self) -> Vec<Exchange> {
-        self.kept.iter().rev().cloned().collect()
+        self.kept.iter().rev().map(Kept::told).collect()
     }
 
     /// One of them.
     pub(crate) fn get(&self, id: u64) -> Option<Exchange> {
-        self.kept.iter().find(|one| one.id == id).cloned()
+        self.kept.iter().find(|kept| kept.exchange.id == id).map(Kept::told)
     }
 }
 
-/// Keeps every call that is no control call.
+/// Keeps every call that is no control call, from its beginning on: one that a fault holds is what one looks for.
 pub(crate) async fn record(request: ServiceRequest, next: Next<BoxBody>) -> Result<ServiceResponse<BoxBody>, Error> {
-    if request.path().starts_with("/_sandbox") {
-        return next.call(request).await;
-    }
-    let (at, begun) = (Timestamp::now(), Instant::now());
-    let response = next.call(request).await?;
-    let request = response.request();
-    let mut note = request.extensions_mut().remove::<Note>().unwrap_or_default();
-    note.refused = note.refused.map(|text| masked(&text));
+    let world = request.app_data::<Data<World>>().filter(|_| !request.path().starts_with("/_sandbox")).cloned();
+    let Some(world) = world else { return next.call(request).await };
+    let (note, begun) = (Notes::default(), Instant::now());
+    request.extensions_mut().insert(Arc::clone(&note));
     let exchange = Exchange {
         id: 0,
-        at: at.to_string(),
+        at: Timestamp::now().to_string(),
         http_method: request.method().to_string(),
         path: masked(request.path()),
-        status: response.status().as_u16(),
-        elapsed_us: u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
-        note,
+        status: None,
+        elapsed_us: 0,
+        note: Note::default(),
     };
-    if let Some(world) = request.app_data::<Data<World>>() {
-        lock(&world.exchanges).push(exchange);
+    let id = lock(&world.exchanges).begin(exchange, note);
+    let mut response = next.call(request).await?;
+    let elapsed_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+    lock(&world.exchanges).end(id, response.status().as_u16(), elapsed_us);
+    if !world.verifies {
+        response
+            .headers_mut()
+            .insert(HeaderName::from_static("sandbox-signatures"), HeaderValue::from_static("not-verified"));
     }
     Ok(response)
 }

@@ -176,6 +176,11 @@ impl Faults {
         self.list.push(fault);
     }
 
+    /// Those that wait, the oldest first.
+    pub(crate) fn waiting(&self) -> &[Fault] {
+        &self.list
+    }
+
     /// None again.
     pub(crate) fn clear(&mut self) {
         self.list.clear();

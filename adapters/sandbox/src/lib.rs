@@ -2,7 +2,7 @@
 //!
 //! The sandbox shares no code with the adapters or the service: it is the independent truth that they are checked
 //! against. In reading order: `server` has the paths, `wechat` and `alipay` speak the wire, `books` decides,
-//! `notify` tells, `exchanges` remembers, `faults` and `cut` break things on request, `control` and `frame` serve whoever tests, `directory`
+//! `notify` tells, `exchanges` remembers, `keeper` writes down, `faults` and `cut` break things on request, `control`, `page` and `frame` serve whoever tests, `directory`
 //! and `keys` hold who everybody is.
 
 mod alipay;
@@ -16,8 +16,10 @@ mod faults;
 mod fields;
 mod files;
 mod frame;
+mod keeper;
 mod keys;
 mod notify;
+mod page;
 mod scale;
 mod server;
 mod urls;
@@ -61,6 +63,11 @@ pub struct Options {
     pub control_token: Option<String>,
     /// How much faster the wallets' time runs; 1 is real time (contract §7, "Time scale").
     pub time_scale: u32,
+    /// Whether orders and refunds survive a restart, in `books.jsonl` of `dir`; payment codes, faults, and notifications that
+    /// wait for their next try don't.
+    pub keep_books: bool,
+    /// For load tests only: believes every request without looking at its signature, and says so in each answer.
+    pub no_verify: bool,
 }
 
 impl fmt::Debug for Options {
@@ -72,6 +79,8 @@ impl fmt::Debug for Options {
             .field("seed", &self.seed)
             .field("control_token", &self.control_token.as_ref().map(|_| "hidden"))
             .field("time_scale", &self.time_scale)
+            .field("keep_books", &self.keep_books)
+            .field("no_verify", &self.no_verify)
             .finish()
     }
 }
@@ -173,10 +182,22 @@ impl Sandbox {
         let filled = tokio::task::spawn_blocking(move || open(&dir, seed, &url, scale, wants_tls));
         let (identity, tls_config) = filled.await.map_err(|error| SandboxError::Server(io::Error::other(error)))??;
 
+        let books = if options.keep_books {
+            let (books, keeper) = keeper::Keeper::open(&options.dir, scale, options.seed)?;
+            (books, Some(keeper))
+        } else {
+            (books::Books::new(scale, options.seed), None)
+        };
+        if options.no_verify {
+            tracing::warn!(
+                "signatures of requests are NOT verified: this sandbox is good for load tests and nothing else"
+            );
+        }
+
         let client = notify::client().map_err(SandboxError::Client)?;
         let (news, incoming) = mpsc::unbounded_channel();
         let (stopping, stop) = watch::channel(false);
-        let world = Arc::new(World::new(identity, scale, options.seed, options.control_token, news, stop));
+        let world = Arc::new(World::new(identity, scale, &options, books, news, stop));
         let tls = tls_listener.map(|(listener, _)| listener).zip(tls_config);
         let server = server::build(Data::from(Arc::clone(&world)), listener, tls).map_err(SandboxError::Server)?;
         let handle = server.handle();

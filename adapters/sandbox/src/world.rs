@@ -9,27 +9,31 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc, watch};
 
 use crate::{
+    Options,
     books::{Books, News, Wallet},
     directory::{Identity, PlatformCertificate},
     exchanges::Exchanges,
     faults::{Faults, Fired, Operation},
     files::Files,
+    keeper::Keeper,
     keys::KeyError,
     scale::Scale,
     wechat::Nonces,
 };
 
-/// The state of one sandbox. All of it is in memory: a restart forgets orders and refunds, not keys.
+/// The state of one sandbox, in memory. A restart forgets orders and refunds unless somebody keeps them, never keys.
 pub(crate) struct World {
     pub(crate) identity: Identity,
     pub(crate) scale: Scale,
     pub(crate) control_token: Option<String>,
+    /// Whether signatures of requests are looked at; not for load tests only.
+    pub(crate) verifies: bool,
     pub(crate) nonces: Mutex<Nonces>,
     /// Rings when the time of the next change may be another one.
     pub(crate) changed: Notify,
     /// The last calls of the wallets' clients.
     pub(crate) exchanges: Mutex<Exchanges>,
-    books: Mutex<Books>,
+    books: Mutex<(Books, Option<Keeper>)>,
     faults: Mutex<Faults>,
     /// Bills that wait to be fetched.
     pub(crate) files: Mutex<Files>,
@@ -44,19 +48,20 @@ impl World {
     pub(crate) fn new(
         identity: Identity,
         scale: Scale,
-        seed: Option<u64>,
-        control_token: Option<String>,
+        options: &Options,
+        books: (Books, Option<Keeper>),
         news: mpsc::UnboundedSender<News>,
         stopping: watch::Receiver<bool>,
     ) -> Self {
         Self {
             scale,
-            control_token,
+            control_token: options.control_token.clone(),
+            verifies: !options.no_verify,
             nonces: Mutex::default(),
             changed: Notify::new(),
             exchanges: Mutex::default(),
-            books: Mutex::new(Books::new(scale, seed)),
-            faults: Mutex::new(Faults::new(seed)),
+            books: Mutex::new(books),
+            faults: Mutex::new(Faults::new(options.seed)),
             files: Mutex::default(),
             platform: RwLock::new(vec![Arc::clone(&identity.wechat.platform)]),
             rotations: Mutex::new(0),
@@ -68,12 +73,17 @@ impl World {
 
     /// Does something with the books, now; what they have to tell is passed on to the notifier.
     pub(crate) fn books<T>(&self, act: impl FnOnce(&mut Books, Timestamp) -> T) -> T {
-        let mut books = lock(&self.books);
+        let mut kept = lock(&self.books);
+        let (books, keeper) = &mut *kept;
         let due = books.next_due();
-        let result = act(&mut books, Timestamp::now());
+        let result = act(books, Timestamp::now());
         let news = books.take_news();
         let due_changed = books.next_due() != due;
-        drop(books);
+        let changes = books.take_changes();
+        if let Some(keeper) = keeper.as_mut().filter(|_| !changes.is_empty()) {
+            keeper.keep(&changes); // before anybody is answered
+        }
+        drop(kept);
         for one in news {
             // nobody listens any more only while the sandbox stops
             let _ = self.news.send(one);

@@ -129,7 +129,7 @@ pub(super) fn check<'a>(world: &World, params: &'a Params) -> Result<Gate<'a>, N
         return Err(invalid("parameter", "version应为1.0"));
     }
     let with_certificate = check_certificates(world, params)?;
-    if !identity.app.verifies(params.signed_text().as_bytes(), signature) {
+    if world.verifies && !identity.app.verifies(params.signed_text().as_bytes(), signature) {
         return Err(invalid("signature", &explain(world, params, signature)));
     }
     let at = beijing::parse_seconds(timestamp)

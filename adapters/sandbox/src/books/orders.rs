@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Books, Ending, Key, OrderNumber, Refund, RefundStatus, ViolationKind, Wallet};
 use crate::beijing;
@@ -47,7 +47,7 @@ impl OrderState {
 }
 
 /// One payment taken by the wallet. Amounts are fen.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Order {
     pub(crate) wallet: Wallet,
     pub(crate) out_trade_no: String,
@@ -66,7 +66,7 @@ pub(crate) struct Order {
 }
 
 /// A payment taken back whole.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Void {
     pub(crate) at: Timestamp,
     pub(crate) amount: i64,
@@ -210,6 +210,7 @@ impl Books {
                 notify_url: None,
                 funds_account: None,
                 accepted_at: moment,
+                open_since: moment,
                 status: RefundStatus::Success,
                 settled_at: Some(moment),
                 times_paid: 1,
@@ -222,7 +223,8 @@ impl Books {
         }
         let code = self.new_code(order.wallet, &order.payer.clone(), now);
         self.by_wallet_number.insert((order.wallet, order.transaction_id.clone()), key.clone());
-        self.orders.insert(key, order.clone());
+        self.orders.insert(key.clone(), order.clone());
+        self.note_change(&key);
         Some((order, code))
     }
 
@@ -236,6 +238,14 @@ impl Books {
         self.catch_up(now);
         let key = self.key_of(wallet, number, now).ok_or(OrderRefusal::NotFound)?;
         self.orders.get(&key).cloned().ok_or(OrderRefusal::NotFound)
+    }
+
+    /// The orders that were paid last, newest first.
+    pub(crate) fn newest_orders(&mut self, most: usize, now: Timestamp) -> Vec<Order> {
+        self.catch_up(now);
+        let mut orders: Vec<&Order> = self.orders.values().collect();
+        orders.sort_by_key(|order| (std::cmp::Reverse(order.created_at), &order.out_trade_no));
+        orders.into_iter().take(most).cloned().collect()
     }
 
     /// The wallets that know a merchant's number.
@@ -273,7 +283,9 @@ impl Books {
         match order.state() {
             OrderState::Unpaid => {
                 order.closed_at = Some(now);
-                Ok(Closed(order.clone()))
+                let order = order.clone();
+                self.note_change(&key);
+                Ok(Closed(order))
             }
             OrderState::Closed => Err(CloseRefusal::AlreadyClosed),
             _ if order.paid_at.is_none() => Err(CloseRefusal::AlreadyClosed),
@@ -316,6 +328,7 @@ impl Books {
             order.closed_at.get_or_insert(now);
         }
         let order = order.clone();
+        self.note_change(&key);
         if order.paid_out() > order.amount {
             let detail = format!("{} fen left of {} fen", order.paid_out(), order.amount);
             self.violation(now, ViolationKind::PaidPastTheOrder, &key, "", detail);

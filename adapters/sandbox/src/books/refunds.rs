@@ -4,7 +4,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Books, Key, News, Order, OrderNumber, ViolationKind, Wallet};
 use crate::beijing;
@@ -26,7 +26,7 @@ const LOOK_BACK_CALLS: usize = 20;
 const LOOK_BACK_TIME: Duration = Duration::from_secs(10);
 
 /// Where a refund stands. Alipay knows only the end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub(crate) enum RefundStatus {
     Processing,
@@ -56,7 +56,8 @@ impl RefundStatus {
 }
 
 /// What becomes of a refund when its time is over: a fault may choose.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Ending {
     Success,
     Abnormal,
@@ -66,7 +67,7 @@ pub(crate) enum Ending {
 }
 
 /// One refund in the books. Amounts are fen.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Refund {
     /// `out_refund_no`, `out_request_no`.
     pub(crate) number: String,
@@ -77,6 +78,8 @@ pub(crate) struct Refund {
     pub(crate) notify_url: Option<String>,
     pub(crate) funds_account: Option<String>,
     pub(crate) accepted_at: Timestamp,
+    /// Since when the wallet has been working on it: again, where it was sent to an account.
+    pub(crate) open_since: Timestamp,
     pub(crate) status: RefundStatus,
     pub(crate) settled_at: Option<Timestamp>,
     /// How often its money left.
@@ -256,6 +259,7 @@ impl Books {
             notify_url: ask.notify_url,
             funds_account: ask.funds_account,
             accepted_at: now,
+            open_since: now,
             status: RefundStatus::Processing,
             settled_at: None,
             times_paid: 0,
@@ -264,10 +268,7 @@ impl Books {
         match key.0 {
             Wallet::Wechat => {
                 self.wechat_refunds.insert(refund.number.clone(), key.clone());
-                if refund.ending != Ending::Stay {
-                    let end = beijing::after(now, self.scale.of(WECHAT_PROCESSING));
-                    self.due.insert((end, refund.number.clone()));
-                }
+                self.schedule(&refund);
                 self.push(key, refund.clone());
             }
             Wallet::Alipay => {
@@ -285,6 +286,15 @@ impl Books {
     fn push(&mut self, key: &Key, refund: Refund) {
         if let Some(order) = self.orders.get_mut(key) {
             order.refunds.push(refund);
+            self.note_change(key);
+        }
+    }
+
+    /// When time ends an open refund of WeChat's.
+    pub(super) fn schedule(&mut self, refund: &Refund) {
+        if refund.status == RefundStatus::Processing && refund.ending != Ending::Stay {
+            let end = beijing::after(refund.open_since, self.scale.of(WECHAT_PROCESSING));
+            self.due.insert((end, refund.number.clone()));
         }
     }
 
@@ -299,6 +309,7 @@ impl Books {
         }
         let refund = refund.clone();
         let order = order.clone();
+        self.note_change(key);
         if refund.times_paid > 1 {
             let detail = format!("{} fen left {} times", refund.amount, refund.times_paid);
             self.violation(now, ViolationKind::PaidTwice, key, number, detail);
@@ -385,10 +396,11 @@ impl Books {
         if let Some(kept) = kept {
             kept.status = RefundStatus::Processing;
             kept.settled_at = None;
+            kept.open_since = now;
             kept.ending = ending;
-        }
-        if ending != Ending::Stay {
-            self.due.insert((beijing::after(now, self.scale.of(WECHAT_PROCESSING)), number.to_owned()));
+            let open = kept.clone();
+            self.schedule(&open);
+            self.note_change(&key);
         }
         self.wechat_refund(number, now).ok_or(PayoutRefusal::NotFound)
     }

@@ -50,7 +50,8 @@ pub(super) async fn add(world: Data<World>, body: Bytes) -> Result<HttpResponse,
     }
 }
 
-fn read(fields: &Fields<'_>) -> Result<NewOrder, BadField> {
+/// An order as it is asked for, here or on the status page.
+pub(crate) fn read(fields: &Fields<'_>) -> Result<NewOrder, BadField> {
     fields.only(&["wallet", "out_trade_no", "amount_fen", "payer", "paid_at", "state", "trade_type", "notify_url"])?;
     let wallet = fields.required_word("wallet", &WALLETS)?;
     let most = if wallet == Wallet::Wechat { WECHAT_NUMBER_LENGTH } else { NUMBER_LENGTH };

@@ -144,7 +144,7 @@ pub(super) fn check(world: &World, request: &HttpRequest, body: &[u8]) -> Result
     let url = server::path_and_query(request);
     let parts = Signed { method: request.method().as_str(), url, timestamp: sent.timestamp, nonce: sent.nonce, body };
     let key = &world.identity.wechat.merchant;
-    if !key.verifies(&parts.message(), sent.signature) {
+    if world.verifies && !key.verifies(&parts.message(), sent.signature) {
         let mut refused =
             Refused::new("signature", parts.explain(world, request.connection_info().host(), sent.signature));
         let message = String::from_utf8_lossy(&parts.message()).into_owned();

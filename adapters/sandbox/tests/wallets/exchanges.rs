@@ -32,6 +32,26 @@ async fn every_call_is_kept_with_its_end_and_its_fault() {
 }
 
 #[tokio::test]
+async fn a_call_that_a_fault_holds_is_seen_while_it_is_held() {
+    let shop = Shop::open().await;
+    shop.order("wechat", "T-100001", 1_000, json!({})).await;
+    shop.fault("wechat", "refund", "effect_then_timeout").await;
+    let impatient =
+        tokio::time::timeout(std::time::Duration::from_millis(500), shop.wechat_refund("R1", "T-100001", 100, 1_000));
+    assert!(impatient.await.is_err());
+    let mut kept = newest(&shop).await;
+    for _ in 0..100 {
+        if kept["operation"] == "refund" {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        kept = newest(&shop).await;
+    }
+    assert_eq!((&kept["fault"], &kept["status"]), (&json!("effect_then_timeout"), &Value::Null), "{kept}");
+    shop.close().await;
+}
+
+#[tokio::test]
 async fn a_wrong_wechat_signature_is_explained() {
     let shop = Shop::open().await;
     let path = "/v3/refund/domestic/refunds";

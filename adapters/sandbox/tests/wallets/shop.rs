@@ -43,6 +43,8 @@ pub(crate) fn options(dir: &Path) -> Options {
         seed: Some(7),
         control_token: Some("open-sesame".to_owned()),
         time_scale: 60,
+        keep_books: false,
+        no_verify: false,
     }
 }
 
@@ -168,7 +170,7 @@ impl Shop {
         Self::of(Sandbox::start(options).await.unwrap(), dir)
     }
 
-    fn of(sandbox: Sandbox, dir: PathBuf) -> Self {
+    pub(crate) fn of(sandbox: Sandbox, dir: PathBuf) -> Self {
         let read = |name: &str| serde_json::from_str(&fs::read_to_string(dir.join(name)).unwrap()).unwrap();
         Self {
             sandbox,
