@@ -237,7 +237,10 @@ fn the_rules_are_pure() {
 fn sql_is_in_the_ledger_alone() {
     let all = all_sources();
     let elsewhere = all.iter().filter(|source| !source.path.starts_with("src/ledger/"));
-    let mut wrong: Vec<_> = elsewhere.flat_map(|source| misplaced(source, "sqlx", "is for src/ledger alone")).collect();
+    let drivers = ["sqlx", "rusqlite", "tokio_postgres", "deadpool_postgres"];
+    let mut wrong: Vec<_> = elsewhere
+        .flat_map(|source| drivers.iter().flat_map(move |word| misplaced(source, word, "is for src/ledger alone")))
+        .collect();
     for name in adapters() {
         let dependencies = dependencies(&format!("adapters/{name}/Cargo.toml"));
         let sqlx = dependencies.into_iter().filter(|(_, dependency)| dependency == "sqlx");

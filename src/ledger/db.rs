@@ -206,6 +206,18 @@ impl Conn {
         })
     }
 
+    /// All rows of two statements, the first of which locks what the second reads: one trip where there is a server.
+    pub(super) async fn rows_of_both(
+        &mut self,
+        [(one, of_one), (other, of_other)]: [(&'static str, Vec<Value>); 2],
+    ) -> Result<[Vec<Row>; 2], LedgerError> {
+        if let Self::PostgresTransaction(transaction) = self {
+            let both = transaction.rows_of_both([(one, of_one), (other, of_other)]).await?;
+            return Ok(both.map(|rows| rows.into_iter().map(Row::Postgres).collect()));
+        }
+        Ok([self.rows(one, of_one).await?, self.rows(other, of_other).await?])
+    }
+
     /// The first row of a statement.
     pub(super) async fn row(&mut self, sql: &'static str, values: Vec<Value>) -> Result<Option<Row>, LedgerError> {
         Ok(self.rows(sql, values).await?.into_iter().next())

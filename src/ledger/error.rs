@@ -39,7 +39,7 @@ impl From<sqlx::migrate::MigrateError> for LedgerError {
 
 impl From<tokio_postgres::Error> for LedgerError {
     fn from(error: tokio_postgres::Error) -> Self {
-        let Some(told) = error.as_db_error() else { return Self::Unavailable(error.into()) };
+        let Some(told) = error.as_db_error() else { return Self::Unavailable(chain(&error).into()) };
         match told.code() {
             &SqlState::UNIQUE_VIOLATION => Self::Duplicate,
             &SqlState::CHECK_VIOLATION => Self::Check(told.message().to_owned()),
@@ -48,6 +48,12 @@ impl From<tokio_postgres::Error> for LedgerError {
             _ => Self::Unavailable(told.to_string().into()),
         }
     }
+}
+
+/// An error with what caused it: the driver's own words are "error connecting to server" alone.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |told, cause| format!("{told}: {cause}"))
 }
 
 impl From<deadpool_postgres::PoolError> for LedgerError {

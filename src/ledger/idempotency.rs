@@ -97,11 +97,10 @@ impl Ledger {
         self.db
             .write(move |conn| {
                 Box::pin(async move {
-                    let Some(refunds::Locked { mut refund, .. }) = refunds::lock(conn, id).await? else {
+                    let Some(refunds::Locked { refund, .. }) = refunds::lock_with_timeline(conn, id).await? else {
                         return Err(LedgerError::Broken(format!("refund {id} is gone")));
                     };
                     debug_assert_eq!(refund.merchant_id, owner);
-                    refund.timeline = refunds::timeline(conn, id).await?;
                     let mut batch = Batch::default();
                     store_answer(&mut batch, &refund, &used)?;
                     conn.run(batch).await

@@ -71,7 +71,12 @@ pub struct Patience {
 #[derive(Clone, Debug)]
 pub enum Recorded {
     /// Written, or nothing to write: the refund as it now stands.
-    Now(Box<Refund>),
+    Now {
+        /// The refund.
+        refund: Box<Refund>,
+        /// Whether other refunds of its order are open: the turn of one of them may have come.
+        others_wait: bool,
+    },
     /// A newer claim exists: nothing was written.
     Superseded(Box<Refund>),
 }
@@ -81,8 +86,14 @@ impl Recorded {
     #[must_use]
     pub fn into_refund(self) -> Refund {
         match self {
-            Self::Now(refund) | Self::Superseded(refund) => *refund,
+            Self::Now { refund, .. } | Self::Superseded(refund) => *refund,
         }
+    }
+
+    /// Whether the turn of another refund of the order may have come.
+    #[must_use]
+    pub const fn others_wait(&self) -> bool {
+        matches!(self, Self::Now { others_wait: true, .. })
     }
 }
 
@@ -97,11 +108,10 @@ impl Ledger {
 
 async fn record(conn: &mut Conn, mut request: RecordRequest, now: Timestamp) -> Result<Recorded, LedgerError> {
     let id = request.refund_id;
-    let Some(Locked { mut refund, order, .. }) = refunds::lock(conn, id).await? else {
+    let Some(Locked { mut refund, order, .. }) = refunds::lock_with_timeline(conn, id).await? else {
         return Err(LedgerError::Broken(format!("refund {id} is gone")));
     };
     if request.fence.is_some_and(|fence| fence != refund.fence) && !on(Mutant::NoFence) {
-        refund.timeline = refunds::timeline(conn, id).await?;
         return Ok(Recorded::Superseded(Box::new(refund)));
     }
     // once a query or a notification has shown it, a refusal of the send proves nothing (contract §4 rule 5)
@@ -114,6 +124,7 @@ async fn record(conn: &mut Conn, mut request: RecordRequest, now: Timestamp) -> 
         News::Held(_) | News::Unconfirmed(..) | News::Nothing(_) | News::Bounced => RefundEvent::NothingLearnt,
     };
     let before = refund.state;
+    let held = if before.holds_reservation() { refund.amount.value() + refund.fee.value() } else { 0 };
     let after = before.on(event).map_err(|error| LedgerError::Broken(error.to_string()))?;
 
     let learnt = !matches!(request.news, News::Nothing(_) | News::Unconfirmed(..) | News::Bounced);
@@ -135,14 +146,14 @@ async fn record(conn: &mut Conn, mut request: RecordRequest, now: Timestamp) -> 
     }
     write_refund(&mut batch, &refund, &request, now);
     let attention = refund.attention.filter(|attention| attention_before != Some(*attention));
-    refund.timeline = refunds::timeline(conn, id).await?;
     tell(&mut batch, &mut refund, before, attention.map(|(reason, _)| reason), &request, now)?;
     if let Some(key) = &request.answers {
         idempotency::store_answer(&mut batch, &refund, key)?;
     }
     conn.run(batch).await?;
     look_for_others(conn, &request, &refund, order, moved, now).await?;
-    Ok(Recorded::Now(Box::new(refund)))
+    let others_wait = order.reserved > held;
+    Ok(Recorded::Now { refund: Box::new(refund), others_wait })
 }
 
 /// The wallet's total of the order may say more than is known here: then a refund was made elsewhere (contract §4 rule 9).

@@ -192,32 +192,45 @@ pub(super) struct OrderMoney {
     pub(super) wallet_refunded: i64,
 }
 
-pub(super) async fn lock(conn: &mut Conn, id: RefundId) -> Result<Option<Locked>, LedgerError> {
-    const SQLITE: &str = concat!(
-        "SELECT ",
-        columns!(),
-        ", order_amount, reserved, fees, paid_back, wallet_refunded FROM refunds JOIN (SELECT id AS its_order, amount AS \
-         order_amount, reserved, fees, paid_back, wallet_refunded FROM orders) o ON its_order = order_id WHERE refund_id = $1"
-    );
-    const POSTGRES: &str = concat!(
-        "SELECT ",
-        columns!(),
-        ", order_amount, reserved, fees, paid_back, wallet_refunded FROM refunds JOIN (SELECT id AS its_order, amount AS \
-         order_amount, reserved, fees, paid_back, wallet_refunded FROM orders) o ON its_order = order_id WHERE refund_id = $1 FOR UPDATE"
-    );
-    let sql = if conn.locks_rows() { POSTGRES } else { SQLITE };
-    let row = conn.row(sql, params![id]).await?;
-    row.map(|row| {
-        let order = OrderMoney {
-            amount: row.int("order_amount")?,
-            reserved: row.int("reserved")?,
-            fees: row.int("fees")?,
-            paid_back: row.int("paid_back")?,
-            wallet_refunded: row.int("wallet_refunded")?,
+/// Reads a refund and its order's money, and on PostgreSQL locks both rows.
+fn lock_sql(conn: &Conn) -> &'static str {
+    macro_rules! sql {
+        ($end:literal) => {
+            concat!(
+                "SELECT ",
+                columns!(),
+                ", order_amount, reserved, fees, paid_back, wallet_refunded FROM refunds JOIN (SELECT id AS its_order, amount AS \
+                 order_amount, reserved, fees, paid_back, wallet_refunded FROM orders) o ON its_order = order_id WHERE refund_id = $1",
+                $end
+            )
         };
-        Ok(Locked { refund: read(&row)?, lease_until: row.int("lease_until")?, order })
-    })
-    .transpose()
+    }
+    if conn.locks_rows() { sql!(" FOR UPDATE") } else { sql!("") }
+}
+
+fn locked(row: &Row) -> Result<Locked, LedgerError> {
+    let order = OrderMoney {
+        amount: row.int("order_amount")?,
+        reserved: row.int("reserved")?,
+        fees: row.int("fees")?,
+        paid_back: row.int("paid_back")?,
+        wallet_refunded: row.int("wallet_refunded")?,
+    };
+    Ok(Locked { refund: read(row)?, lease_until: row.int("lease_until")?, order })
+}
+
+pub(super) async fn lock(conn: &mut Conn, id: RefundId) -> Result<Option<Locked>, LedgerError> {
+    let sql = lock_sql(conn);
+    conn.row(sql, params![id]).await?.as_ref().map(locked).transpose()
+}
+
+/// The same with its timeline.
+pub(super) async fn lock_with_timeline(conn: &mut Conn, id: RefundId) -> Result<Option<Locked>, LedgerError> {
+    let both = [(lock_sql(conn), params![id]), (TIMELINE, params![id])];
+    let [refunds, lines] = conn.rows_of_both(both).await?;
+    let Some(mut locked) = refunds.first().map(locked).transpose()? else { return Ok(None) };
+    locked.refund.timeline = entries(&lines)?;
+    Ok(Some(locked))
 }
 
 pub(super) fn add_event(batch: &mut Batch, id: RefundId, event: &str, by: &Actor, note: Option<&str>, now: Timestamp) {
@@ -227,9 +240,13 @@ pub(super) fn add_event(batch: &mut Batch, id: RefundId, event: &str, by: &Actor
     );
 }
 
+const TIMELINE: &str = "SELECT at, event, by_whom, note FROM refund_events WHERE refund_id = $1 ORDER BY seq";
+
 pub(super) async fn timeline(conn: &mut Conn, id: RefundId) -> Result<Vec<TimelineEntry>, LedgerError> {
-    let sql = "SELECT at, event, by_whom, note FROM refund_events WHERE refund_id = $1 ORDER BY seq";
-    let rows = conn.rows(sql, params![id]).await?;
+    entries(&conn.rows(TIMELINE, params![id]).await?)
+}
+
+fn entries(rows: &[Row]) -> Result<Vec<TimelineEntry>, LedgerError> {
     rows.iter()
         .map(|row| {
             Ok(TimelineEntry {

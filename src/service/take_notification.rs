@@ -87,9 +87,11 @@ impl Desk {
                 let news = News::Record(record);
                 let look_again_at = self.look_again(wallet, &news, u32::from(!first_look));
                 let request = self.news_of(wallet, refund.refund_id, news, look_again_at);
-                self.ledger.record(request, self.now()).await?;
+                let recorded = self.ledger.record(request, self.now()).await?;
                 self.ring_deliverer();
-                self.follow.notify_one(); // the order's turn may have come
+                if recorded.others_wait() {
+                    self.follow.notify_one();
+                }
                 Ok(())
             }
             Notification::Hint { order_no, request_no, total, refunded, .. } => {

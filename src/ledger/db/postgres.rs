@@ -141,6 +141,21 @@ impl Transaction {
         self.send(async |client| client.query(&statement, &borrowed(&values)).await).await
     }
 
+    /// The rows of two statements, in one trip.
+    pub(super) async fn rows_of_both(
+        &mut self,
+        [(one, of_one), (other, of_other)]: [(&'static str, Vec<Value>); 2],
+    ) -> Result<[Vec<Row>; 2], LedgerError> {
+        let (first, second) =
+            (self.line()?.prepare(one, &of_one).await?, self.line()?.prepare(other, &of_other).await?);
+        self.send(async |client| {
+            let (of_one, of_other) = (borrowed(&of_one), borrowed(&of_other));
+            let (one, other) = join(client.query(&first, &of_one), client.query(&second, &of_other)).await;
+            Ok([one?, other?])
+        })
+        .await
+    }
+
     pub(super) async fn execute(&mut self, sql: &'static str, values: Vec<Value>) -> Result<u64, LedgerError> {
         let statement = self.line()?.prepare(sql, &values).await?;
         self.send(async |client| client.execute(&statement, &borrowed(&values)).await).await
