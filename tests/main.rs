@@ -24,5 +24,6 @@ mod shop;
 mod starts;
 mod strangers;
 mod tidy;
+mod turns;
 mod unknown;
 mod webhooks;

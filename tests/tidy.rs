@@ -8,7 +8,7 @@ use std::{
 };
 
 /// A module of `src` and the others that it may use; what isn't named here it may not.
-const MAY_USE: [(&str, &[&str]); 14] = [
+const MAY_USE: [(&str, &[&str]); 15] = [
     ("domain", &["mutants"]),
     ("mutants", &["domain"]), // deliberate bugs, compiled in for the simulator alone
     ("words", &["domain"]),
@@ -16,6 +16,7 @@ const MAY_USE: [(&str, &[&str]); 14] = [
     ("keys", &["domain"]),
     ("scan", &["domain"]),
     ("webhook", &["domain"]),
+    ("fuzzing", &["domain", "scan"]), // promises for any bytes, compiled in for tests and fuzz/ alone
     ("service", &["domain", "ledger", "keys", "mutants", "scan", "webhook"]),
     ("worker", &["domain", "ledger", "service"]),
     ("telemetry", &[]),

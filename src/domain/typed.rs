@@ -17,17 +17,11 @@ const LONGEST_CODE: usize = 24;
 #[must_use]
 pub fn masked(text: &str) -> Option<String> {
     let groups = groups(text);
-    let (mut out, mut copied, mut at) = (String::with_capacity(text.len()), 0, 0);
-    while at < groups.len() {
-        match code_from(&groups, at) {
-            Some((code, last)) => {
-                out.push_str(&text[copied..groups[at].place.start]);
-                out.push_str(&code.masked());
-                copied = groups[last].place.end;
-                at = last + 1;
-            }
-            None => at += 1,
-        }
+    let (mut out, mut copied) = (String::with_capacity(text.len()), 0);
+    for (place, code) in codes(&groups) {
+        out.push_str(&text[copied..groups[place.start].place.start]);
+        out.push_str(&code.masked());
+        copied = groups[place.end - 1].place.end;
     }
     (copied > 0).then(|| out + &text[copied..])
 }
@@ -81,24 +75,59 @@ fn groups(text: &str) -> Vec<Group> {
     groups
 }
 
-/// The longest code that begins with this group, and its last group.
-fn code_from(groups: &[Group], first: usize) -> Option<(PaymentCode, usize)> {
-    let run = 1 + groups[first + 1..].iter().take_while(|group| group.goes_on).count();
-    let (mut digits, mut found, mut short) = (String::new(), None, true);
-    for (last, group) in groups.iter().enumerate().skip(first).take(run) {
-        digits.push_str(&group.digits);
-        short &= group.digits.len() <= LONGEST_OF_SEVERAL;
-        if digits.len() > LONGEST_CODE {
-            break;
-        }
-        let whole_run = !groups[first].goes_on && last + 1 == first + run;
-        if (last == first || short || whole_run)
-            && let Some(code) = PaymentCode::parse(&digits)
-        {
-            found = Some((code, last));
-        }
+/// The codes in these groups, in order, and which groups each of them takes.
+fn codes(groups: &[Group]) -> Vec<(Range<usize>, PaymentCode)> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    while at < groups.len() {
+        let run = 1 + groups[at + 1..].iter().take_while(|group| group.goes_on).count();
+        codes_of_run(groups, at..at + run, &mut found);
+        at += run;
     }
     found
+}
+
+/// The codes of groups between which nothing but separators stands: all of it together, or the first that is one, and then
+/// what stands before and after that one in the same way.
+fn codes_of_run(groups: &[Group], run: Range<usize>, found: &mut Vec<(Range<usize>, PaymentCode)>) {
+    let mut rest = run;
+    while !rest.is_empty() {
+        if let Some(code) = joined(&groups[rest.clone()]) {
+            found.push((rest, code));
+            return;
+        }
+        let Some((place, code)) = rest.clone().find_map(|first| begins(groups, first..rest.end)) else { return };
+        let before = rest.start..place.start;
+        found.extend(joined(&groups[before.clone()]).map(|code| (before, code)));
+        rest = place.end..rest.end;
+        found.push((place, code));
+    }
+}
+
+/// The longest code that begins with the first of these groups and is one group, or several short ones.
+fn begins(groups: &[Group], of: Range<usize>) -> Option<(Range<usize>, PaymentCode)> {
+    let (mut digits, mut found) = (String::new(), None);
+    for last in of.clone() {
+        digits.push_str(&groups[last].digits);
+        let short = groups[of.start..=last].iter().all(|group| group.digits.len() <= LONGEST_OF_SEVERAL);
+        if digits.len() > LONGEST_CODE || !(short || last == of.start) {
+            break;
+        }
+        found = PaymentCode::parse(&digits).map(|code| (of.start..last + 1, code)).or(found);
+    }
+    found
+}
+
+/// The code that all of these groups are together.
+fn joined(groups: &[Group]) -> Option<PaymentCode> {
+    let mut digits = String::new();
+    for group in groups {
+        digits.push_str(&group.digits);
+        if digits.len() > LONGEST_CODE {
+            return None;
+        }
+    }
+    PaymentCode::parse(&digits)
 }
 
 /// The digit as ASCII.
@@ -137,6 +166,7 @@ mod tests {
             ("tel 13800138000 1345 6789 0123 4567 89", Some(format!("tel 13800138000 {hidden}"))),
             ("1345 6789 0123 4567 89 13800138000", Some(format!("{hidden} 13800138000"))),
             ("u:134567890123456789/134567890123456789", Some(format!("u:{hidden}/{hidden}"))),
+            ("2512345678 923456 1345 6789 0123 4567 89", Some(format!("25************** {hidden}"))),
             ("1345    6789 0123 4567 89", None),
             ("2812345678901234567", Some("28*****************".to_owned())),
             ("tel 13800138000", None),

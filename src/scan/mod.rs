@@ -1,5 +1,5 @@
 //! From a camera's bytes to the texts of the codes in it: QR Code and Code 128. Pure and synchronous: [`read_frame`] uses
-//! one core for as long as its budget; [`ScanPool`] keeps that off the async threads.
+//! one core for as long as its budget; [`ScanPool`] keeps that off the async threads, and its `queue` lets callers take turns.
 //!
 //! - `picture` checks the limits and unpacks to luma; `sight` measures why nothing was read.
 //! - `chain` runs the [`Stage`]s, cheapest first, under a `deadline`; `view` keeps what one has worked out for the next.
@@ -18,13 +18,19 @@ mod black;
 mod chain;
 mod code128;
 mod deadline;
+#[cfg(any(test, feature = "fuzzing"))]
+#[cfg_attr(not(test), allow(dead_code, clippy::unwrap_used, reason = "frames for tests and fuzz targets"))]
+mod draw;
 mod evidence;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod grey;
 mod guard;
 mod picture;
 mod pool;
 mod qr;
 mod quality;
+mod queue;
 mod regions;
 mod sight;
 mod square;

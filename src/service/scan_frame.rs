@@ -95,7 +95,7 @@ impl Desk {
     /// The refusals of the scan: unreadable, too large, not recognised, ambiguous; [`Refusal::Overloaded`].
     pub async fn scan_frames(&self, caller: &Caller, frames: Vec<Arc<[u8]>>) -> Result<Scanned, ServiceError> {
         let began = self.now();
-        let readings = self.scans.read_burst(frames).await.map_err(|error| match error {
+        let readings = self.scans.read_burst(caller.token_id, frames).await.map_err(|error| match error {
             ScanError::Frame(error) => ServiceError::from(refuse_frame(&error)),
             ScanError::Overloaded => Refusal::Overloaded.into(),
             ScanError::Broken => ServiceError::Internal(error.to_string()),

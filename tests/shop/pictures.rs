@@ -40,6 +40,15 @@ pub(crate) fn shade(luma: u8) -> Vec<u8> {
     png(&GrayImage::from_pixel(1280, 720, Luma([luma])))
 }
 
+/// Noise from edge to edge, which no reader gives up early.
+pub(crate) fn rubble(width: u32, height: u32) -> Vec<u8> {
+    let mut state = 9_u32;
+    png(&GrayImage::from_fn(width, height, |_, _| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        Luma([if state >> 31 == 0 { 0 } else { 255 }])
+    }))
+}
+
 /// A few kilobytes that unpack to this many pixels of white.
 pub(crate) fn bomb(width: u32, height: u32) -> Vec<u8> {
     png(&GrayImage::from_pixel(width, height, Luma([255])))

@@ -77,12 +77,16 @@ pub(crate) const fn empty(day: BillDay) -> Bill {
 
 /// The bill in the downloaded archive: the detail file, found by how it begins (names of entries are GBK and not needed).
 pub(crate) fn read(day: BillDay, archive: &[u8]) -> Result<Bill, Doubt> {
+    read_at_most(day, archive, MAX_FILES)
+}
+
+/// [`read`], with so many bytes of all its files together at most.
+pub(crate) fn read_at_most(day: BillDay, archive: &[u8], mut left: u64) -> Result<Bill, Doubt> {
     let unreadable = |what: &str| Doubt::new(DoubtKind::Unreadable, what);
     let mut archive = ZipArchive::new(Cursor::new(archive)).map_err(|_| unreadable("the bill is no ZIP file"))?;
     if archive.len() > MAX_ENTRIES {
         return Err(unreadable("the bill's ZIP file has too many entries"));
     }
-    let mut left = MAX_FILES;
     for at in 0..archive.len() {
         let entry = archive.by_index(at).map_err(|_| unreadable("the bill's ZIP file can't be read"))?;
         let mut bytes = Vec::new();

@@ -82,7 +82,7 @@ pub(crate) fn read(kind: BillKind, day: BillDay, place: &Place, bytes: &[u8]) ->
 }
 
 /// The file, out of gzip where it is packed so; at most `max` bytes of it.
-fn unpack(bytes: &[u8], max: u64) -> Result<Cow<'_, [u8]>, Doubt> {
+pub(crate) fn unpack(bytes: &[u8], max: u64) -> Result<Cow<'_, [u8]>, Doubt> {
     let unreadable = |what: &str| Doubt::new(DoubtKind::Unreadable, what);
     let file = if bytes.starts_with(&[0x1f, 0x8b]) {
         let mut unpacked = Vec::new();

@@ -316,8 +316,11 @@ impl Block {
         Ok(blocks)
     }
 
+    /// A label is shown only where it looks like one: in a broken PEM text the key itself may stand in its place.
     fn other_kind(&self, wanted: &'static str) -> KeyError {
-        KeyError::OtherKind { found: self.label.as_deref().unwrap_or("text").to_lowercase(), wanted }
+        let is_label = |text: &&str| text.len() <= 32 && text.bytes().all(|b| b.is_ascii_uppercase() || b == b' ');
+        let found = self.label.as_deref().filter(is_label).unwrap_or("text that is no PEM").to_lowercase();
+        KeyError::OtherKind { found, wanted }
     }
 }
 

@@ -1,13 +1,12 @@
 //! Promises of the scanner: what it reads and where (`reading`, `burst`), and what it refuses (`refusing`). `draw` makes frames.
 
 mod burst;
-mod draw;
 mod reading;
 mod refusing;
 
 use std::time::Duration;
 
-use super::*;
+use super::{draw, *};
 
 /// No test waits for a clock: the stages end by themselves.
 const UNHURRIED: Limits =

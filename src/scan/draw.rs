@@ -1,4 +1,4 @@
-//! Frames drawn for a test, with codes at known places.
+//! Frames drawn for a test or a fuzz target, with codes at known places.
 
 use std::io::Cursor;
 
