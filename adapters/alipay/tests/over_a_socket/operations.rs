@@ -24,38 +24,38 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-fn bytes(name: &str) -> Vec<u8> {
+pub(crate) fn bytes(name: &str) -> Vec<u8> {
     std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/wire/alipay").join(name)).unwrap()
 }
 
-fn text(name: &str) -> String {
+pub(crate) fn text(name: &str) -> String {
     String::from_utf8(bytes(name)).unwrap()
 }
 
-fn vectors() -> Value {
+pub(crate) fn vectors() -> Value {
     serde_json::from_str(&text("vectors.json")).unwrap()
 }
 
 /// A request: what the gateway makes of query and form.
 #[derive(Clone, Debug)]
-struct Seen {
-    path: String,
-    params: BTreeMap<String, String>,
+pub(crate) struct Seen {
+    pub(crate) path: String,
+    pub(crate) params: BTreeMap<String, String>,
 }
 
 /// What the gateway answers: the node of a method, or a file.
-enum Reply {
+pub(crate) enum Reply {
     Node(String),
     File(Vec<u8>),
 }
 
-struct Gateway {
+pub(crate) struct Gateway {
     url: String,
     seen: Arc<Mutex<Vec<Seen>>>,
 }
 
 impl Gateway {
-    async fn start(reply: impl Fn(&Seen, &str) -> Reply + Send + Sync + 'static) -> Self {
+    pub(crate) async fn start(reply: impl Fn(&Seen, &str) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let url = format!("{base}/gateway.do");
@@ -79,7 +79,7 @@ impl Gateway {
         Self { url, seen }
     }
 
-    fn wallet(&self, lookup: Option<PayerLookup>, aes_key: Option<&str>) -> Alipay {
+    pub(crate) fn wallet(&self, lookup: Option<PayerLookup>, aes_key: Option<&str>) -> Alipay {
         let aes_key = aes_key.map(SecretString::from);
         let settings = Settings::read(&SettingsText {
             gateway_url: &self.url,
@@ -95,7 +95,7 @@ impl Gateway {
         Alipay::new(settings.unwrap(), http, Arc::new(SystemClock))
     }
 
-    fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
     }
 }
@@ -126,7 +126,7 @@ async fn read(stream: &mut TcpStream) -> Seen {
     }
 }
 
-fn order() -> OrderRef {
+pub(crate) fn order() -> OrderRef {
     OrderRef { order_no: OrderNo::parse("T20250101000001").unwrap(), transaction_id: None }
 }
 

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what went wrong by failing")]
 
 mod fake;
+mod openssl;
 mod operations;
 
 use std::{sync::Arc, time::Duration};
