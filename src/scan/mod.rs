@@ -19,7 +19,7 @@ mod chain;
 mod code128;
 mod deadline;
 #[cfg(any(test, feature = "fuzzing"))]
-#[cfg_attr(not(test), allow(dead_code, clippy::unwrap_used, reason = "frames for tests and fuzz targets"))]
+#[allow(dead_code, clippy::unwrap_used, reason = "frames for tests and fuzz targets")]
 mod draw;
 mod evidence;
 #[cfg(any(test, feature = "fuzzing"))]

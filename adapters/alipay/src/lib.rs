@@ -13,13 +13,10 @@ mod client;
 mod crypt;
 mod errors;
 #[cfg(any(test, feature = "fuzzing"))]
-#[cfg_attr(
-    not(test),
-    allow(dead_code, clippy::unwrap_used, clippy::panic, reason = "files for tests and fuzz targets")
-)]
+#[allow(dead_code, clippy::unwrap_used, clippy::panic, reason = "files for tests and fuzz targets")]
 mod fixtures;
 #[cfg(any(test, feature = "fuzzing"))]
-#[cfg_attr(not(test), allow(clippy::unwrap_used, reason = "a broken promise is a panic"))]
+#[allow(clippy::unwrap_used, reason = "a broken promise is a panic")]
 pub mod fuzzing;
 mod keys;
 mod notify;
