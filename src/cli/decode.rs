@@ -371,8 +371,15 @@ mod tests {
 
     #[test]
     fn explain_names_each_stage_and_the_measured_reason() {
+        // it shows bars that are no code: from outside they look like one that is damaged
         let (_, out) = decoded(&["--explain", &frame("no-code-480.jpg")], "");
-        for said in ["unpacked 640 x 480", "  rxing: nothing", "  rxing, harder: nothing", "  unread: none"] {
+        for said in [
+            "unpacked 640 x 480",
+            "  rxing: nothing",
+            "  rxing, harder: nothing",
+            "  given up: code_128",
+            "  unread: damaged",
+        ] {
             assert!(out.contains(said), "{said} in:\n{out}");
         }
         let (_, out) = decoded(&["--json", "--explain", &frame("dark-mode-wechat-480.jpg")], "");

@@ -55,7 +55,8 @@ impl Places {
         let found = chain::finder_patterns(luma);
         let patterns: Vec<Pattern> =
             found.iter().take(MOST_PATTERNS).map(|&(x, y, size)| Pattern { x, y, size }).collect();
-        let known = (traces.iter())
+        // Of several the first: a stage names the one that fits best first, and `max` takes the last of equals.
+        let known = (traces.iter().rev())
             .filter(|one| one.module.is_some() || one.why == Why::NotConfirmed)
             .max_by_key(|one| u8::from(one.symbology == Symbology::QrCode))
             .copied();

@@ -20,7 +20,7 @@ const BLURRED_BARS_BELOW: f32 = 0.32;
 /// With less contrast there is nothing to be sharp or blurred.
 const CONTRAST_OF_SOMETHING: u8 = 24;
 /// And of a code from which glare is blamed, in tiles that no code has all light.
-const GLARE_IN_CODE_FROM: f32 = 0.004;
+const GLARE_IN_CODE_FROM: f32 = 0.002;
 /// A QR code's module must be about this many pixels wide, and that of bars.
 const FAR_BELOW_PIXELS: f32 = 2.0;
 const FAR_BARS_BELOW_PIXELS: f32 = 1.8;
@@ -144,11 +144,15 @@ fn of_picture(places: &Places, whole: &Measures, luma: &GrayImage) -> Unread {
     if places.leaves {
         return Unread::CutOff;
     }
+    // A wall has no edges: whether a picture is sharp shows where it has most of them.
     let busiest = places.busiest.and_then(|bounds| part(luma, bounds));
-    if busiest.is_some_and(|part| blown_share(&part, TILE) >= GLARE_FROM) && blown_share(luma, TILE) >= GLARE_FROM {
-        return Unread::Glare;
+    if busiest.as_ref().map_or(whole.sharpness, |part| Measures::of(part).sharpness) < BLURRED_BELOW {
+        return Unread::Blurred;
     }
-    if whole.sharpness < BLURRED_BELOW { Unread::Blurred } else { Unread::NoCode }
+    // White paper may be blown out all over; a reflection is a part of what is in sight.
+    let glare = busiest.map_or(0.0, |part| blown_share(&part, TILE));
+    let paper = whole.high >= BLOWN_FROM;
+    if glare >= GLARE_FROM && !paper { Unread::Glare } else { Unread::NoCode }
 }
 
 /// Left, top, right and bottom of a place.
@@ -173,8 +177,7 @@ fn leaves(place: &Trace, luma: &GrayImage) -> bool {
     let (width, height) = (luma.width() as i32, luma.height() as i32);
     let module = place.module.unwrap_or(1.0);
     let bars = place.symbology == Symbology::Code128;
-    // A code needs a quiet zone, bars ten modules of it; stripes are measured in tiles, so that a tile is no evidence.
-    let margin = if bars { 10 } else { -(module as i32) };
+    let margin = if bars { 4 } else { -(module as i32) };
     let outside = |[x, y]: [i32; 2]| x < margin || y < margin || x > width - margin || y > height - margin;
     if !bars {
         return place.corners.iter().any(|&corner| outside(corner));

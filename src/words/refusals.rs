@@ -351,7 +351,10 @@ fn frame(why: Unreadable) -> Texts {
         ),
         Unreadable::Damaged => (
             title,
-            both("找到了码，但码已损坏或被遮挡。", "A code was found, but it is damaged or covered."),
+            both(
+                "找到了码，但码已损坏、被遮挡，或不是可用的码。",
+                "A code was found, but it is damaged, covered, or of no kind that is used here.",
+            ),
             (
                 "请擦净屏幕或移开手指后重试；仍不行，请顾客刷新付款码，或手工输入单号。",
                 "Wipe the screen, take fingers away and try again; if that fails, have the code renewed or type the number.",
