@@ -85,9 +85,23 @@ pub(crate) struct Frame {
 
 /// The frames of one code in a burst: the hand, the light and the noise change between them, the code does not.
 pub(crate) fn burst(kind: Kind, seed: u64, frames: usize) -> Result<Vec<Frame>, Box<dyn Error>> {
+    taken(kind, seed, frames, None)
+}
+
+/// A frame of a severity of one's own choice; [`burst`] has 1 to 3. 0 is a scene whose code's place is empty.
+#[allow(dead_code, reason = "not every example that has this camera asks for it")]
+pub(crate) fn at_severity(kind: Kind, seed: u64, severity: u32) -> Result<Vec<Frame>, Box<dyn Error>> {
+    taken(kind, seed, 1, Some(severity))
+}
+
+fn taken(kind: Kind, seed: u64, frames: usize, severity: Option<u32>) -> Result<Vec<Frame>, Box<dyn Error>> {
     let mut random = Random::of(seed);
-    let severity = 1 + random.below(3) as u32;
-    let code = Code::of(kind.bars, &mut random)?;
+    let chosen = 1 + random.below(3) as u32;
+    let mut code = Code::of(kind.bars, &mut random)?;
+    if severity == Some(0) {
+        code.wipe();
+    }
+    let severity = severity.map_or(chosen, |severity| severity.max(1));
     let (width, height) = [(640, 480), (640, 480), (640, 480), (1280, 720), (1280, 720), (1920, 1080)][random.below(6)];
     let scene = Scene::of(code, kind.hardship, severity, (width, height), &mut random);
     let settings = lens::Settings::of(kind, severity, scene.module(), &mut random);

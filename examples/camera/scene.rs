@@ -43,6 +43,12 @@ impl Code {
         Ok(Self { text, dark, across: built.size, down: built.size, bars })
     }
 
+    /// Leaves nothing of the code but its paper.
+    pub(crate) fn wipe(&mut self) {
+        self.dark.fill(false);
+        self.text.clear();
+    }
+
     /// Dark at a place in modules, within the code.
     fn is_dark(&self, x: f32, y: f32) -> bool {
         let column = (x as usize).min(self.across - 1);

@@ -5,16 +5,18 @@
 //! cargo run --release --example scan_score -- corpus MANIFEST [--part N/M | --without N/M]
 //! cargo run --release --example scan_score -- fresh SEED
 //! cargo run --release --example scan_score -- bursts SEED COUNT
+//! cargo run --release --example scan_score -- guidance SEED COUNT
 //! ```
 //!
 //! `--part 0/3` takes the third of the corpus that a hash of the names picks, `--without 0/3` the rest. `--core` counts the
 //! budget by the time of the core instead of the wall's, for a machine that does other work too. `--budget MS` is 300
 //! otherwise. `--peers` also runs zxing-cpp (PyPI; needs `python3` with it) and zbarimg (Debian) where present. `--misses`
-//! lists what was not read, `--only TEXT` takes the frames with that in their names.
+//! lists what was not read (`guidance`: what was told wrongly, as a PNG in the folder that follows), `--only TEXT` takes the frames with that in their names.
 
 #[path = "../camera/mod.rs"]
 mod camera;
 mod frames;
+mod guidance;
 mod peers;
 mod score;
 
@@ -80,7 +82,10 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
             board.print();
         }
-        _ => return Err("scan_score corpus MANIFEST | fresh SEED | bursts SEED COUNT".into()),
+        ["guidance", seed, count, ..] => {
+            guidance::run(seed.parse()?, count.parse()?, value("--misses").map(String::as_str), only)?;
+        }
+        _ => return Err("scan_score corpus MANIFEST | fresh SEED | bursts SEED COUNT | guidance SEED COUNT".into()),
     }
     Ok(())
 }

@@ -1,18 +1,18 @@
 //! `scanback decode`: what the service would read in files, without a ledger (contract §2).
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{self, BufRead, Read, Write},
     path::{Path, PathBuf},
 };
 
-use image::{ImageFormat, Rgb, RgbImage};
 use scanback_wallet::WalletKind;
 use serde::Serialize;
 
+use super::annotate::annotate;
 use crate::{
-    domain::code::{NoSubject, Subject, decide},
-    scan::{Clock, Limits, Reading, Stage, Symbol, Symbology, read_frame_by},
+    domain::code::{NoSubject, ScannedForm, Subject, decide},
+    scan::{Clock, Limits, Reading, Stage, Symbol, Symbology, Trace, Why, read_frame_by},
 };
 
 /// Nothing went wrong, also where nothing was found.
@@ -26,10 +26,10 @@ pub struct DecodeArgs {
     /// One line of JSON a file
     #[arg(long)]
     pub json: bool,
-    /// Say what each stage did, and how long it took
+    /// Say what each stage did, how long it took, and what was given up and why
     #[arg(long)]
     pub explain: bool,
-    /// Write the frame as a PNG with the corners drawn; of several files the last
+    /// Write the frame as a PNG with corners and stages drawn; of several files the last
     #[arg(long, value_name = "OUT.png")]
     pub annotate: Option<PathBuf>,
     /// Pictures (JPEG, PNG, WebP); `-` reads file names from standard input, one a line
@@ -72,6 +72,9 @@ struct Explained {
     unpacking_us: u64,
     looking_us: u64,
     stages: Vec<StageOut>,
+    /// What each text that was read is, in the order of `symbols`.
+    forms: Vec<&'static str>,
+    given_up: Vec<TraceOut>,
     #[serde(skip_serializing_if = "Option::is_none")]
     unread: Option<UnreadOut>,
 }
@@ -84,6 +87,15 @@ struct StageOut {
     damaged: usize,
     empty: usize,
     panicked: bool,
+}
+
+#[derive(Serialize)]
+struct TraceOut {
+    symbology: Symbology,
+    corners: [[i32; 2]; 4],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stage: Option<Stage>,
+    why: Why,
 }
 
 #[derive(Serialize)]
@@ -157,7 +169,7 @@ fn read(args: &DecodeArgs, file: &Path) -> Result<Reading, String> {
     let (reading, luma) =
         read_frame_by(&bytes, &limits, &Stage::CHAIN, Clock::Wall).map_err(|error| error.to_string())?;
     if let Some(to) = &args.annotate {
-        annotate(&luma, &reading.symbols, to).map_err(|error| format!("{} can't be written: {error}", to.display()))?;
+        annotate(&luma, &reading, to).map_err(|error| format!("{} can't be written: {error}", to.display()))?;
     }
     Ok(reading)
 }
@@ -203,6 +215,10 @@ fn explained(reading: &Reading) -> Explained {
                 panicked: look.panicked,
             })
             .collect(),
+        forms: reading.symbols.iter().map(form).collect(),
+        given_up: (reading.traces.iter())
+            .map(|&Trace { symbology, corners, stage, why, .. }| TraceOut { symbology, corners, stage, why })
+            .collect(),
         unread: reading.sight.map(|sight| UnreadOut {
             reason: sight.reason.as_str(),
             mean: sight.mean,
@@ -214,14 +230,28 @@ fn explained(reading: &Reading) -> Explained {
     }
 }
 
+/// What a text is by its form alone.
+fn form(symbol: &Symbol) -> &'static str {
+    match ScannedForm::of(&symbol.text) {
+        ScannedForm::Voucher => "voucher",
+        ScannedForm::PaymentCode(_) => "payment code",
+        ScannedForm::Number(_) => "could be an order's number",
+        ScannedForm::Foreign(_) => "a code of another kind: refused",
+        ScannedForm::Unrecognised => "not a known form: refused",
+    }
+}
+
+fn at(corners: [[i32; 2]; 4]) -> String {
+    corners.map(|[x, y]| format!("{x},{y}")).join(" ")
+}
+
 fn for_people(file: &str, reading: &Reading, explain: bool, out: &mut dyn Write) -> io::Result<()> {
     let subject = subject(reading);
     let wallet = subject.wallet.map(|wallet| format!(" of {wallet}")).unwrap_or_default();
     let refusal = subject.refusal.map(|code| format!(" ({code})")).unwrap_or_default();
     writeln!(out, "{file}: {}{wallet}{refusal}, {} us", subject.kind, micros(reading.elapsed()))?;
     for symbol in &reading.symbols {
-        let corners = symbol.corners.map(|[x, y]| format!("{x},{y}")).join(" ");
-        writeln!(out, "  {} {:?} at {corners}", symbol.symbology.as_str(), symbol.text.expose())?;
+        writeln!(out, "  {} {:?} at {}", symbol.symbology.as_str(), symbol.text.expose(), at(symbol.corners))?;
     }
     if !explain {
         return Ok(());
@@ -237,6 +267,19 @@ fn for_people(file: &str, reading: &Reading, explain: bool, out: &mut dyn Write)
         let damaged = if look.damaged > 0 { format!(", {} not to be corrected", look.damaged) } else { String::new() };
         let empty = if look.empty > 0 { format!(", {} without text", look.empty) } else { String::new() };
         writeln!(out, "  {}: {outcome}{damaged}{empty}, {} us", look.stage.as_str(), micros(look.elapsed))?;
+    }
+    for symbol in &reading.symbols {
+        writeln!(out, "  {} by {}: {}", symbol.symbology.as_str(), symbol.stage.as_str(), form(symbol))?;
+    }
+    for trace in &reading.traces {
+        let by = trace.stage.map_or("after all stages", Stage::as_str);
+        writeln!(
+            out,
+            "  given up: {} at {} ({by}): {}",
+            trace.symbology.as_str(),
+            at(trace.corners),
+            trace.why.as_str()
+        )?;
     }
     if let Some(sight) = reading.sight {
         writeln!(
@@ -257,42 +300,10 @@ fn micros(time: std::time::Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// The frame in grey, each symbol's outline in red, its own top left in green.
-fn annotate(luma: &image::GrayImage, symbols: &[Symbol], to: &Path) -> Result<(), image::ImageError> {
-    const OUTLINE: Rgb<u8> = Rgb([230, 0, 0]);
-    const TOP_LEFT: Rgb<u8> = Rgb([0, 200, 0]);
-    let mut picture = RgbImage::new(luma.width(), luma.height());
-    for (to, from) in picture.pixels_mut().zip(luma.iter()) {
-        *to = Rgb([*from; 3]);
-    }
-    for symbol in symbols {
-        for (from, to) in [(0, 1), (1, 2), (2, 3), (3, 0)] {
-            draw_line(&mut picture, symbol.corners[from], symbol.corners[to], 1, OUTLINE);
-        }
-        draw_line(&mut picture, symbol.corners[0], symbol.corners[0], 4, TOP_LEFT);
-    }
-    let mut file = Vec::new();
-    picture.write_to(&mut io::Cursor::new(&mut file), ImageFormat::Png)?;
-    Ok(fs::write(to, file)?)
-}
-
-/// A line of squares `2 * half + 1` wide; what lies outside the picture is left out.
-fn draw_line(picture: &mut RgbImage, from: [i32; 2], to: [i32; 2], half: i32, colour: Rgb<u8>) {
-    let steps = (to[0] - from[0]).abs().max((to[1] - from[1]).abs()).clamp(1, 1 << 15);
-    for step in 0..=steps {
-        let along = f64::from(step) / f64::from(steps);
-        let at = [0, 1].map(|axis| (f64::from(from[axis]) + f64::from(to[axis] - from[axis]) * along).round() as i32);
-        for (x, y) in (-half..=half).flat_map(|dy| (-half..=half).map(move |dx| (at[0] + dx, at[1] + dy))) {
-            let inside = u32::try_from(x).ok().zip(u32::try_from(y).ok());
-            if let Some(pixel) = inside.and_then(|(x, y)| picture.get_pixel_mut_checked(x, y)) {
-                *pixel = colour;
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use clap::Parser;
     use serde_json::{Value, json};
 
@@ -360,8 +371,15 @@ mod tests {
 
     #[test]
     fn explain_names_each_stage_and_the_measured_reason() {
+        // it shows bars that are no code: from outside they look like one that is damaged
         let (_, out) = decoded(&["--explain", &frame("no-code-480.jpg")], "");
-        for said in ["unpacked 640 x 480", "  rxing: nothing", "  rxing, harder: nothing", "  unread: none"] {
+        for said in [
+            "unpacked 640 x 480",
+            "  rxing: nothing",
+            "  rxing, harder: nothing",
+            "  given up: code_128",
+            "  unread: damaged",
+        ] {
             assert!(out.contains(said), "{said} in:\n{out}");
         }
         let (_, out) = decoded(&["--json", "--explain", &frame("dark-mode-wechat-480.jpg")], "");

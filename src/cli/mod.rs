@@ -1,5 +1,6 @@
 //! The command line: a file a command. Source: contract §2.
 
+mod annotate;
 pub mod decode;
 mod demo;
 mod doctor;

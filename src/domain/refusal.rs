@@ -36,6 +36,8 @@ pub enum Unreadable {
     Far,
     /// Cut off at the border.
     CutOff,
+    /// A code is in sight and can't be read, though light, distance and sharpness are good.
+    Damaged,
     /// No code in sight.
     NoCode,
 }

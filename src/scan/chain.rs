@@ -17,6 +17,7 @@ use super::{
     guard::guarded,
     qr::{self, Square},
     quality, square,
+    trace::{self, Trace, Why},
     view::{Local, View},
 };
 
@@ -112,7 +113,8 @@ impl Reading {
 #[derive(Default)]
 pub(super) struct Seen {
     pub(super) read: Vec<Reading>,
-    pub(super) damaged: usize,
+    /// What could have been a code.
+    pub(super) traces: Vec<Trace>,
     /// Squares that were found and not read, and bars that too few lines read.
     pub(super) squares: Vec<square::Seen>,
     pub(super) bars: Vec<Bars>,
@@ -123,6 +125,7 @@ pub(super) struct Seen {
 pub(super) struct Outcome {
     pub(super) readings: Vec<(Reading, Stage)>,
     pub(super) looks: Vec<Look>,
+    pub(super) traces: Vec<Trace>,
 }
 
 /// A frame and what was worked out for it.
@@ -184,7 +187,10 @@ fn take_a_look(frame: &mut Frame<'_>, stage: Stage, deadline: Deadline) -> Seen 
     seen.read.retain(|one| !one.text.is_empty());
     let (read, empty) = (seen.read.len(), all - seen.read.len());
     let elapsed = deadline.used() - began;
-    frame.outcome.looks.push(Look { stage, elapsed, read, damaged: seen.damaged, empty, panicked });
+    let damaged = seen.traces.iter().filter(|trace| trace.why == Why::NotCorrected).count();
+    frame.outcome.looks.push(Look { stage, elapsed, read, damaged, empty, panicked });
+    let traces = seen.traces.drain(..).take(trace::MOST);
+    frame.outcome.traces.extend(traces.map(|one| Trace { stage: Some(stage), ..one }));
     seen
 }
 
@@ -195,18 +201,23 @@ fn look(stage: Stage, view: &View<'_>, deadline: Deadline) -> Seen {
         Stage::Rqrr => {
             let seen = qr::by_rqrr(view.luma);
             let read = seen.read.into_iter().map(Reading::of_square).collect();
-            Seen { read, damaged: seen.damaged, ..Seen::default() }
+            Seen { read, traces: not_corrected(&seen.damaged), ..Seen::default() }
         }
         Stage::Square | Stage::InvertedSquare => {
             let seen = square::read(view.luma, view.edges(), stage == Stage::Square, deadline);
             let read = seen.read.into_iter().map(Reading::of_square).collect();
-            Seen { read, damaged: seen.unread.len(), squares: seen.unread, ..Seen::default() }
+            let trace = |one: &square::Seen| {
+                Trace::of(Symbology::QrCode, &Corners(one.corners), Why::NotCorrected)
+                    .with_modules(17 + 4 * one.version())
+            };
+            let traces = seen.unread.iter().map(trace).collect();
+            Seen { read, traces, squares: seen.unread, ..Seen::default() }
         }
         Stage::Bars => {
             let mut seen = bars::read(view.grey(), view.edges(), deadline);
             reach_ends(&mut seen.read, view);
             let read = seen.read.into_iter().map(Reading::of_bars).collect();
-            Seen { read, bars: seen.alone, ..Seen::default() }
+            Seen { read, traces: not_confirmed(&seen.alone), bars: seen.alone, ..Seen::default() }
         }
     }
 }
@@ -218,12 +229,22 @@ fn by_rxing(view: &View<'_>, harder: bool, deadline: Deadline) -> Seen {
         bars.extend(local.into_iter().flatten());
     }
     // noise makes patterns, and the check of Code 128 is one digit of 103: one row alone read false texts in dark frames
-    bars.retain(|one| one.confirmed);
+    let (mut bars, alone): (Vec<Bars>, Vec<Bars>) = bars.into_iter().partition(|one| one.confirmed);
     reach_ends(&mut bars, view);
     let seen = view.black_and_white().map(|matrix| qr::by_rxing(matrix, harder, deadline)).unwrap_or_default();
     let squares = seen.read.into_iter().map(Reading::of_square);
     let read = squares.chain(bars.into_iter().map(Reading::of_bars)).collect();
-    Seen { read, damaged: seen.damaged, ..Seen::default() }
+    let mut traces = not_confirmed(&alone);
+    traces.extend(not_corrected(&seen.damaged));
+    Seen { read, traces, ..Seen::default() }
+}
+
+fn not_corrected(damaged: &[Corners]) -> Vec<Trace> {
+    damaged.iter().map(|corners| Trace::of(Symbology::QrCode, corners, Why::NotCorrected)).collect()
+}
+
+fn not_confirmed(alone: &[Bars]) -> Vec<Trace> {
+    alone.iter().map(|one| Trace::of(Symbology::Code128, &one.corners, Why::NotConfirmed)).collect()
 }
 
 fn reach_ends(bars: &mut [Bars], view: &View<'_>) {

@@ -1,7 +1,7 @@
 //! From a camera's bytes to the texts of the codes in it: QR Code and Code 128. Pure and synchronous: [`read_frame`] uses
 //! one core for as long as its budget; [`ScanPool`] keeps that off the async threads, and its `queue` lets callers take turns.
 //!
-//! - `picture` checks the limits and unpacks to luma; `sight` measures why nothing was read.
+//! - `picture` checks the limits and unpacks to luma; `sight` measures why nothing was read, where a `trace` of a code is.
 //! - `chain` runs the [`Stage`]s, cheapest first, under a `deadline`; `view` keeps what one has worked out for the next.
 //!   - `qr` and `code128` are the readers of other makes (rxing, rqrr), `black` their black and white.
 //!   - `regions` finds where in a picture a code could be; `grey` has pixels between pixels.
@@ -27,6 +27,7 @@ pub mod fuzzing;
 mod grey;
 mod guard;
 mod picture;
+mod place;
 mod pool;
 mod qr;
 mod quality;
@@ -34,6 +35,7 @@ mod queue;
 mod regions;
 mod sight;
 mod square;
+mod trace;
 mod view;
 
 use std::time::{Duration, Instant};
@@ -46,6 +48,7 @@ pub use self::{
     deadline::Clock,
     pool::{ScanError, ScanPool},
     sight::{Sight, Unread},
+    trace::{Trace, Why},
 };
 use crate::domain::code::ScannedText;
 
@@ -129,6 +132,8 @@ pub struct Reading {
     pub looking: Duration,
     /// Each stage that had its turn with this frame.
     pub looks: Vec<Look>,
+    /// What could have been a code and was not read, in the order in which it was given up.
+    pub traces: Vec<Trace>,
     /// Measured only where nothing was read, in no frame.
     pub sight: Option<Sight>,
 }
@@ -265,9 +270,10 @@ pub fn read_burst_by(
             Some(Symbol { symbology: one.symbology, text, corners: one.corners.to_pixels(), stage })
         };
         let symbols = outcome.readings.into_iter().filter_map(symbol).collect();
-        let sight = nothing_read.then(|| Sight::of(&luma));
+        let mut traces = outcome.traces;
+        let sight = nothing_read.then(|| Sight::of(&luma, &mut traces));
         let (width, height) = luma.dimensions();
-        (Reading { symbols, width, height, unpacking, looking, looks: outcome.looks, sight }, luma)
+        (Reading { symbols, width, height, unpacking, looking, looks: outcome.looks, traces, sight }, luma)
     });
     Ok(answers.collect())
 }

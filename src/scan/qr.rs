@@ -28,8 +28,8 @@ pub(super) struct Square {
 #[derive(Default)]
 pub(super) struct Squares {
     pub(super) read: Vec<Square>,
-    /// How many could be located, but not corrected.
-    pub(super) damaged: usize,
+    /// Those that could be located, but not corrected.
+    pub(super) damaged: Vec<Corners>,
 }
 
 /// All QR codes of a black-and-white picture. `harder` looks at every third line for finder patterns.
@@ -47,14 +47,15 @@ pub(super) fn by_rxing(matrix: &BitMatrix, harder: bool, deadline: Deadline) -> 
         }
         tries_left -= 1;
         let Ok(sample) = SampleQR(matrix, &triple) else { continue };
+        let &[tl, tr, bl, br] = sample.getPoints() else { continue };
+        let corners = corners([tl, tr, br, bl]);
         match Decode(sample.getBits()) {
             Ok(decoded) if decoded.isValid() => {
                 used.extend([triple.bl, triple.tl, triple.tr]);
                 tries_left = tries_left.min(TRIPLES_AFTER_THE_FIRST);
-                let &[tl, tr, bl, br] = sample.getPoints() else { continue };
-                seen.read.push(Square { text: decoded.text(), corners: corners([tl, tr, br, bl]) });
+                seen.read.push(Square { text: decoded.text(), corners });
             }
-            _ => seen.damaged += 1,
+            _ => seen.damaged.push(corners),
         }
     }
     seen
@@ -80,7 +81,7 @@ pub(super) fn by_rqrr(luma: &GrayImage) -> Squares {
     let mut seen = Squares::default();
     for grid in prepared.detect_grids() {
         let Ok((meta, text)) = grid.decode() else {
-            seen.damaged += 1;
+            seen.damaged.push(corners(grid.bounds.map(|bound| point(bound.x as f32, bound.y as f32))));
             continue;
         };
         // Its bounds are those of a grid one module too large to the right and below.

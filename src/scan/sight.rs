@@ -1,9 +1,9 @@
-//! Why nothing was read, measured: the cashier is told what to change. A first version: it measures the whole picture, not
-//! the code's place in it.
+//! Why nothing was read, measured: the cashier is told what to change. Where a code is, or could be (`place`), that part is
+//! measured; the whole picture only where there is none.
 
 use image::GrayImage;
 
-use super::chain;
+use super::{Symbology, place::Places, trace::Trace};
 
 /// Below this 95th percentile of luma even the lightest parts are dark.
 const DARK_BELOW: u8 = 100;
@@ -12,13 +12,18 @@ const BLOWN_FROM: u8 = 250;
 /// The side of a tile, in pixels, that is glare when every pixel in it is blown out. Letters on white paper are smaller.
 const TILE: u32 = 16;
 /// Share of such tiles from which glare is blamed.
-const GLARE_FROM: f32 = 0.02;
+const GLARE_FROM: f32 = 0.005;
 /// The steepest edges of a sharp picture climb half of its contrast from one pixel to the next.
 const BLURRED_BELOW: f32 = 0.22;
+/// And of bars, whose edges all run one way.
+const BLURRED_BARS_BELOW: f32 = 0.32;
 /// With less contrast there is nothing to be sharp or blurred.
 const CONTRAST_OF_SOMETHING: u8 = 24;
-/// A QR code's module must be about this many pixels wide.
+/// And of a code from which glare is blamed, in tiles that no code has all light.
+const GLARE_IN_CODE_FROM: f32 = 0.002;
+/// A QR code's module must be about this many pixels wide, and that of bars.
 const FAR_BELOW_PIXELS: f32 = 2.0;
+const FAR_BARS_BELOW_PIXELS: f32 = 1.8;
 
 /// The measured reason (contract §3, `frame_unreadable`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +38,8 @@ pub enum Unread {
     Far,
     /// A code is in sight and leaves the picture.
     CutOff,
+    /// A code is in sight, well lit, sharp and large enough, and can't be read: dirty, scratched, folded or covered.
+    Damaged,
     /// No code in sight.
     NoCode,
 }
@@ -47,12 +54,13 @@ impl Unread {
             Self::Blurred => "blurred",
             Self::Far => "far",
             Self::CutOff => "cut off",
+            Self::Damaged => "damaged",
             Self::NoCode => "none",
         }
     }
 }
 
-/// What was measured in a picture in which nothing was read.
+/// What was measured in a picture in which nothing was read: in the code's place where one is known, else in the whole.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sight {
     /// The reason, from the measures below.
@@ -70,52 +78,136 @@ pub struct Sight {
 }
 
 impl Sight {
-    pub(super) fn of(luma: &GrayImage) -> Self {
-        let (light, steps) = histograms(luma);
-        let (low, high) = (percentile(&light, 0.05), percentile(&light, 0.95));
-        let contrast = high - low;
-        let range = percentile(&light, 0.99).saturating_sub(percentile(&light, 0.01)).max(1);
-        let sharpness = (f32::from(percentile(&steps, 0.99)) / f32::from(range)).min(1.0);
-        let blown = blown_share(luma);
-        let patterns = chain::finder_patterns(luma);
-        let reason = if high < DARK_BELOW {
-            Unread::Dark
-        } else if contrast < CONTRAST_OF_SOMETHING {
-            if low >= BLOWN_FROM { Unread::Glare } else { Unread::NoCode }
-        } else if let Some(reason) = of_patterns(&patterns, luma) {
-            reason
-        } else if !patterns.is_empty() && blown >= GLARE_FROM {
-            Unread::Glare
-        } else if sharpness < BLURRED_BELOW {
-            Unread::Blurred
-        } else {
-            Unread::NoCode
+    /// Measures where `traces` of a code are, or could be; places that no stage knew are added to them.
+    pub(super) fn of(luma: &GrayImage, traces: &mut Vec<Trace>) -> Self {
+        let places = Places::of(luma, traces);
+        let whole = Measures::of(luma);
+        let inside = places.best.and_then(|place| part(luma, bounds(&place))).map(|part| Measures::of(&part));
+        let reason = match (places.best, inside) {
+            (Some(place), Some(measures)) => of_place(&place, &measures, luma),
+            _ => of_picture(&places, &whole, luma),
         };
-        Self { reason, mean: mean(&light), contrast, blown, sharpness, finder_patterns: patterns.len() }
+        let Measures { mean, contrast, sharpness, .. } = inside.unwrap_or(whole);
+        let blown = places.best.map_or_else(|| blown_share(luma, TILE), |place| blown_in(&place, luma));
+        Self { reason, mean, contrast, blown, sharpness, finder_patterns: places.patterns }
     }
 }
 
-/// What the finder patterns (centre and width) say: three of them and small, or fewer and one at the border.
-fn of_patterns(patterns: &[(f32, f32, f32)], luma: &GrayImage) -> Option<Unread> {
-    let (width, height) = (luma.width() as f32, luma.height() as f32);
-    let small = patterns.iter().filter(|(_, _, size)| size / 7.0 < FAR_BELOW_PIXELS).count();
-    if patterns.len() >= 3 && small == patterns.len() {
-        return Some(Unread::Far);
-    }
-    let at_border = |&(x, y, size): &(f32, f32, f32)| x.min(y).min(width - x).min(height - y) < size;
-    (matches!(patterns.len(), 1 | 2) && patterns.iter().any(at_border)).then_some(Unread::CutOff)
+/// What a picture, or a part of it, looks like.
+#[derive(Clone, Copy)]
+struct Measures {
+    mean: u8,
+    low: u8,
+    high: u8,
+    contrast: u8,
+    sharpness: f32,
 }
 
-/// How often each luma and each step from a pixel to its right neighbour occurs, on every second row.
-fn histograms(luma: &GrayImage) -> ([u32; 256], [u32; 256]) {
-    let (mut light, mut steps) = ([0; 256], [0; 256]);
-    for row in luma.as_raw().chunks_exact(luma.width() as usize).step_by(2) {
-        for pair in row.windows(2) {
+impl Measures {
+    fn of(luma: &GrayImage) -> Self {
+        let (light, across, down) = histograms(luma);
+        let (low, high) = (percentile(&light, 0.05), percentile(&light, 0.95));
+        let range = percentile(&light, 0.99).saturating_sub(percentile(&light, 0.01)).max(1);
+        let steep = |steps: &[u32; 256]| (f32::from(percentile(steps, 0.99)) / f32::from(range)).min(1.0);
+        let (across, down) = (steep(&across), steep(&down));
+        Self { mean: mean(&light), low, high, contrast: high - low, sharpness: across.max(down) }
+    }
+}
+
+/// Why a code that is in sight could not be read.
+fn of_place(place: &Trace, measures: &Measures, luma: &GrayImage) -> Unread {
+    let bars = place.symbology == Symbology::Code128;
+    let far = if bars { FAR_BARS_BELOW_PIXELS } else { FAR_BELOW_PIXELS };
+    if measures.high < DARK_BELOW {
+        Unread::Dark
+    } else if leaves(place, luma) {
+        Unread::CutOff
+    } else if blown_in(place, luma) >= GLARE_IN_CODE_FROM {
+        Unread::Glare
+    } else if place.module.is_some_and(|module| module < far) {
+        Unread::Far
+    } else if measures.sharpness < if bars { BLURRED_BARS_BELOW } else { BLURRED_BELOW } {
+        Unread::Blurred
+    } else {
+        Unread::Damaged
+    }
+}
+
+/// Why nothing is in sight.
+fn of_picture(places: &Places, whole: &Measures, luma: &GrayImage) -> Unread {
+    if whole.high < DARK_BELOW {
+        return Unread::Dark;
+    }
+    if whole.contrast < CONTRAST_OF_SOMETHING {
+        return if whole.low >= BLOWN_FROM { Unread::Glare } else { Unread::NoCode };
+    }
+    if places.leaves {
+        return Unread::CutOff;
+    }
+    // A wall has no edges: whether a picture is sharp shows where it has most of them.
+    let busiest = places.busiest.and_then(|bounds| part(luma, bounds));
+    if busiest.as_ref().map_or(whole.sharpness, |part| Measures::of(part).sharpness) < BLURRED_BELOW {
+        return Unread::Blurred;
+    }
+    // White paper may be blown out all over; a reflection is a part of what is in sight.
+    let glare = busiest.map_or(0.0, |part| blown_share(&part, TILE));
+    let paper = whole.high >= BLOWN_FROM;
+    if glare >= GLARE_FROM && !paper { Unread::Glare } else { Unread::NoCode }
+}
+
+/// Left, top, right and bottom of a place.
+fn bounds(place: &Trace) -> [i32; 4] {
+    let of = |axis: usize| place.corners.map(|corner| corner[axis]);
+    let least = |values: [i32; 4]| values.into_iter().min().unwrap_or(0);
+    let most = |values: [i32; 4]| values.into_iter().max().unwrap_or(0);
+    [least(of(0)), least(of(1)), most(of(0)), most(of(1))]
+}
+
+/// What of these bounds is in the picture; `None` where hardly anything is.
+fn part(luma: &GrayImage, [left, top, right, bottom]: [i32; 4]) -> Option<GrayImage> {
+    let clamp = |value: i32, most: u32| u32::try_from(value).unwrap_or(0).min(most);
+    let (left, top) = (clamp(left, luma.width()), clamp(top, luma.height()));
+    let (right, bottom) = (clamp(right, luma.width()), clamp(bottom, luma.height()));
+    let (width, height) = (right.checked_sub(left)?, bottom.checked_sub(top)?);
+    (width.min(height) >= 8).then(|| image::imageops::crop_imm(luma, left, top, width, height).to_image())
+}
+
+/// Whether a code goes on beyond the border. Bars that end at the border in their own direction may have been longer.
+fn leaves(place: &Trace, luma: &GrayImage) -> bool {
+    let (width, height) = (luma.width() as i32, luma.height() as i32);
+    let module = place.module.unwrap_or(1.0);
+    let bars = place.symbology == Symbology::Code128;
+    let margin = if bars { 4 } else { -(module as i32) };
+    let outside = |[x, y]: [i32; 2]| x < margin || y < margin || x > width - margin || y > height - margin;
+    if !bars {
+        return place.corners.iter().any(|&corner| outside(corner));
+    }
+    let [a, b, c, d] = place.corners;
+    let middle = |one: [i32; 2], two: [i32; 2]| [i32::midpoint(one[0], two[0]), i32::midpoint(one[1], two[1])];
+    outside(middle(a, d)) || outside(middle(b, c))
+}
+
+/// Share of a code that is blown out in patches larger than a code can be light.
+fn blown_in(place: &Trace, luma: &GrayImage) -> f32 {
+    let module = place.module.unwrap_or(2.0);
+    let modules = if place.symbology == Symbology::Code128 { 6.0 } else { 4.5 };
+    let tile = (module * modules).ceil().max(8.0) as u32;
+    part(luma, bounds(place)).map_or(0.0, |part| blown_share(&part, tile))
+}
+
+/// How often each luma and each step from a pixel to its right and to its lower neighbour occurs, on every second row.
+fn histograms(luma: &GrayImage) -> ([u32; 256], [u32; 256], [u32; 256]) {
+    let (mut light, mut across, mut down) = ([0; 256], [0; 256], [0; 256]);
+    let width = (luma.width() as usize).max(1);
+    let rows = luma.as_raw().chunks_exact(width);
+    for (row, below) in rows.clone().zip(rows.skip(1)).step_by(2) {
+        for (pair, under) in row.windows(2).zip(below) {
             light[usize::from(pair[0])] += 1;
-            steps[usize::from(pair[0].abs_diff(pair[1]))] += 1;
+            across[usize::from(pair[0].abs_diff(pair[1]))] += 1;
+            down[usize::from(pair[0].abs_diff(*under))] += 1;
         }
     }
-    (light, steps)
+    (light, across, down)
 }
 
 fn percentile(histogram: &[u32; 256], share: f64) -> u8 {
@@ -137,14 +229,17 @@ fn mean(light: &[u32; 256]) -> u8 {
     u8::try_from(sum / total.max(1)).unwrap_or(u8::MAX)
 }
 
-fn blown_share(luma: &GrayImage) -> f32 {
-    let (across, down) = (luma.width() / TILE, luma.height() / TILE);
-    let is_blown = |tile_x: u32, tile_y: u32| {
-        (0..TILE).all(|y| {
-            let from = ((tile_y * TILE + y) * luma.width() + tile_x * TILE) as usize;
-            luma.as_raw()[from..from + TILE as usize].iter().all(|&pixel| pixel >= BLOWN_FROM)
+/// Share of tiles of this side, half a tile apart, in which every pixel is blown out.
+fn blown_share(luma: &GrayImage, tile: u32) -> f32 {
+    let step = (tile / 2).max(1);
+    let places = |side: u32| (0..).map(move |nth| nth * step).take_while(move |from| from + tile <= side);
+    let is_blown = |x: u32, y: u32| {
+        (0..tile).all(|down| {
+            let from = ((y + down) * luma.width() + x) as usize;
+            luma.as_raw()[from..from + tile as usize].iter().all(|&pixel| pixel >= BLOWN_FROM)
         })
     };
-    let blown = (0..down).flat_map(|y| (0..across).map(move |x| (x, y))).filter(|&(x, y)| is_blown(x, y)).count();
-    blown as f32 / (across * down).max(1) as f32
+    let all = places(luma.width()).count() * places(luma.height()).count();
+    let blown = places(luma.height()).flat_map(|y| places(luma.width()).map(move |x| (x, y)));
+    blown.filter(|&(x, y)| is_blown(x, y)).count() as f32 / all.max(1) as f32
 }

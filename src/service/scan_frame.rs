@@ -211,6 +211,7 @@ fn nothing_read(readings: &[Reading]) -> Refusal {
         Unread::Blurred => Unreadable::Blurred,
         Unread::Far => Unreadable::Far,
         Unread::CutOff => Unreadable::CutOff,
+        Unread::Damaged => Unreadable::Damaged,
         Unread::NoCode => Unreadable::NoCode,
     });
     Refusal::FrameUnreadable { why, detail: "no code was read in the frame".into() }

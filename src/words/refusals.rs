@@ -349,6 +349,17 @@ fn frame(why: Unreadable) -> Texts {
             both("码没有完整进入画面。", "The code is cut off at the border."),
             ("请让整个码进入画面。", "Move the telephone so that the whole code is in the picture."),
         ),
+        Unreadable::Damaged => (
+            title,
+            both(
+                "找到了码，但码已损坏、被遮挡，或不是可用的码。",
+                "A code was found, but it is damaged, covered, or of no kind that is used here.",
+            ),
+            (
+                "请擦净屏幕或移开手指后重试；仍不行，请顾客刷新付款码，或手工输入单号。",
+                "Wipe the screen, take fingers away and try again; if that fails, have the code renewed or type the number.",
+            ),
+        ),
         Unreadable::NoCode => (
             title,
             both("画面中没有码。", "There is no code in sight."),

@@ -1,6 +1,8 @@
-//! Promises of the scanner: what it reads and where (`reading`, `burst`), and what it refuses (`refusing`). `draw` makes frames.
+//! Promises of the scanner: what it reads and where (`reading`, `burst`), what it refuses (`refusing`), and what it says where
+//! nothing is read (`guiding`). `draw` makes frames.
 
 mod burst;
+mod guiding;
 mod reading;
 mod refusing;
 
