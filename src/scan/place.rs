@@ -120,7 +120,7 @@ fn square_of(corner: &Pattern, a: (f32, f32), b: (f32, f32)) -> Trace {
 fn of_two(patterns: &[Pattern], luma: &GrayImage) -> bool {
     let (width, height) = (luma.width() as f32, luma.height() as f32);
     let to_border = |one: &Pattern| one.x.min(one.y).min(width - one.x).min(height - one.y);
-    matches!(patterns.len(), 1 | 2) && patterns.iter().any(|one| to_border(one) < one.size * 2.0)
+    matches!(patterns.len(), 1 | 2) && patterns.iter().any(|one| to_border(one) < one.size * 1.2)
 }
 
 /// Stripes in one line are parts of the same bars, with glare, dirt or a thumb between them.

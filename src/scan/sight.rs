@@ -84,7 +84,8 @@ impl Sight {
         let whole = Measures::of(luma);
         let inside = places.best.and_then(|place| part(luma, bounds(&place))).map(|part| Measures::of(&part));
         let reason = match (places.best, inside) {
-            (Some(place), Some(measures)) => of_place(&place, &measures, luma),
+            // One or two patterns at the border: a grid that was laid over them is a guess.
+            (Some(place), Some(measures)) if !places.leaves => of_place(&place, &measures, luma),
             _ => of_picture(&places, &whole, luma),
         };
         let Measures { mean, contrast, sharpness, .. } = inside.unwrap_or(whole);
