@@ -258,3 +258,33 @@ async fn close_takes_unpaid_trades_only() {
     assert_eq!(answer.field("trade_status"), "TRADE_CLOSED");
     shop.close().await;
 }
+
+/// Alipay's own Python client (alipay §20): the whole address in the request line, a host without a port, the public
+/// parameters in the query and the content in the form, and the signature cut out right behind the node.
+#[tokio::test]
+async fn an_absolute_form_request_without_a_port_is_understood() {
+    use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let shop = Shop::open().await;
+    shop.order("alipay", "T-100001", 1_000, json!({})).await;
+    let params = shop.params("alipay.trade.query", &json!({ "out_trade_no": "T-100001" }), &[]);
+    let encoded = |in_form: bool| {
+        let chosen = params.iter().filter(|(name, _)| (name == "biz_content") == in_form);
+        let pairs = chosen.map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC)));
+        pairs.collect::<Vec<_>>().join("&")
+    };
+    let (query, form) = (encoded(false), encoded(true));
+    let request = format!(
+        "POST http://openapi.alipay.com/gateway.do?{query} HTTP/1.1\r\nHost: openapi.alipay.com\r\n\
+         Content-Type: application/x-www-form-urlencoded;charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{form}",
+        form.len()
+    );
+    let mut stream = tokio::net::TcpStream::connect(shop.sandbox.address()).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(answer.contains(r#""trade_status":"TRADE_SUCCESS""#), "{answer}");
+    assert!(answer.contains(r#"},"sign":""#) && !answer.contains("alipay_cert_sn"), "{answer}");
+    shop.close().await;
+}

@@ -5,6 +5,7 @@
 mod fake;
 mod openssl;
 mod operations;
+mod unsigned;
 
 use std::{sync::Arc, time::Duration};
 

@@ -71,7 +71,7 @@ async fn what_is_personal_leaves_encrypted_under_the_key_that_the_header_names()
     assert!(!request.body().contains("6225880137000000") && !request.body().contains("张三"));
 }
 
-fn openid_answer() -> String {
+pub(crate) fn openid_answer() -> String {
     let case = &vectors()["v2_sign"][1];
     let mut xml = String::from("<xml>");
     for (name, value) in case["params"].as_object().unwrap() {
