@@ -173,9 +173,12 @@ fn archive(file: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
 
+    /// A target's name, and what must hold for any bytes.
+    type Target = (&'static str, fn(&[u8]));
+
     #[test]
     fn what_must_hold_holds_for_the_seeds_and_for_all_that_was_found() {
-        let targets: [(&str, fn(&[u8])); 4] = [
+        let targets: &[Target] = &[
             ("alipay_notification", notification),
             ("alipay_answer", answer),
             ("alipay_bills", bills),

@@ -207,9 +207,12 @@ fn read_bill(kind: BillKind, file: &[u8]) -> Result<Bill, WalletError> {
 mod tests {
     use super::*;
 
+    /// A target's name, and what must hold for any bytes.
+    type Target = (&'static str, fn(&[u8]));
+
     #[test]
     fn what_must_hold_holds_for_the_seeds_and_for_all_that_was_found() {
-        let targets: [(&str, fn(&[u8])); 6] = [
+        let targets: &[Target] = &[
             ("wechat_signature", signature),
             ("wechat_notification", notification),
             ("wechat_answer", answer),
