@@ -24,7 +24,7 @@ pub enum ScanError {
     Broken,
 }
 
-/// Reads frames on the blocking threads: so many requests at once, the others in turn, caller by caller ([`Queue`]). Who finds
+/// Reads frames on the blocking threads: so many requests at once, the others in turn, caller by caller (`Queue`). Who finds
 /// the queue full is refused at once, so that a flood ends in quick refusals and not in a heap of frames in memory.
 ///
 /// Cheap to clone; clones share the turns.
