@@ -48,22 +48,13 @@ pub fn texts(bytes: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, path::Path};
+    use scanback_wallet::conformance::replay;
 
     use super::*;
     use crate::scan::fuzzing::{bars, frame, square};
 
-    /// A target's name, and what must hold for any bytes.
-    type Target = (&'static str, fn(&[u8]));
-
     #[test]
     fn what_must_hold_holds_for_the_seeds_and_for_all_that_was_found() {
-        let targets: &[Target] = &[("texts", texts), ("square", square), ("bars", bars), ("frame", frame)];
-        for (target, holds) in targets {
-            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
-            let seeds: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-            assert!(!seeds.is_empty(), "{target} has no seeds");
-            seeds.iter().for_each(|seed| holds(&fs::read(seed).unwrap()));
-        }
+        replay(&[("texts", texts), ("square", square), ("bars", bars), ("frame", frame)]);
     }
 }

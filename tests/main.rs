@@ -12,6 +12,7 @@ mod elsewhere;
 mod events;
 mod forwarding;
 mod idempotency;
+mod kept_books;
 mod keys;
 mod limits;
 mod notifications;

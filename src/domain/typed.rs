@@ -9,7 +9,7 @@ use serde_json::Value;
 const WIDEST_GAP: usize = 3;
 /// Groups of a code as wallets show it are short; a longer one beside others is a number of its own, a telephone's for example.
 const LONGEST_OF_SEVERAL: usize = 8;
-/// The longest payment code (alipay §5).
+/// The longest payment code (alipay §18).
 const LONGEST_CODE: usize = 24;
 
 /// The text with every payment code in it masked to its first two digits; digits may stand in groups, as wallets show them, and

@@ -206,7 +206,8 @@ impl Conn {
         })
     }
 
-    /// All rows of two statements, the first of which locks what the second reads: one trip where there is a server.
+    /// All rows of two statements that write nothing, the first of which locks what the second reads: one trip where there is a
+    /// server.
     pub(super) async fn rows_of_both(
         &mut self,
         [(one, of_one), (other, of_other)]: [(&'static str, Vec<Value>); 2],

@@ -16,6 +16,7 @@ mod orders;
 mod presence;
 mod records;
 mod refund_queries;
+mod refund_rows;
 mod refunds;
 mod scans;
 mod sends;

@@ -8,7 +8,8 @@ use super::{
     Ledger, LedgerError, audit,
     db::{Batch, Conn, params},
     external, idempotency, jobs,
-    refunds::{self, Locked, OrderMoney},
+    refund_rows::{Locked, OrderMoney, lock_with_timeline},
+    refunds,
     sends::{Pace, later},
     webhooks,
 };
@@ -108,7 +109,7 @@ impl Ledger {
 
 async fn record(conn: &mut Conn, mut request: RecordRequest, now: Timestamp) -> Result<Recorded, LedgerError> {
     let id = request.refund_id;
-    let Some(Locked { mut refund, order, .. }) = refunds::lock_with_timeline(conn, id).await? else {
+    let Some(Locked { mut refund, order, .. }) = lock_with_timeline(conn, id).await? else {
         return Err(LedgerError::Broken(format!("refund {id} is gone")));
     };
     if request.fence.is_some_and(|fence| fence != refund.fence) && !on(Mutant::NoFence) {

@@ -7,7 +7,7 @@ use super::{
     Cursor, Ledger, LedgerError, Page, after,
     db::{params, unreadable},
     orders,
-    refunds::{columns, read, timeline},
+    refund_rows::{columns, read, timeline},
     sends::call,
 };
 use crate::domain::refund::{AttentionReason, Refund, RefundState};

@@ -7,7 +7,8 @@ use super::{
     Ledger, LedgerError,
     db::{Batch, Conn, params},
     jobs, orders,
-    refunds::{Locked, add_event, lock},
+    refund_rows::{Locked, lock},
+    refunds::add_event,
 };
 use crate::domain::{
     actor::Actor,

@@ -14,7 +14,7 @@ pub(super) const MOST: usize = 8;
 pub enum Why {
     /// The grid of a QR code was found, and error correction could not mend what was in it.
     NotCorrected,
-    /// Finder patterns stand as those of three finder patterns of a QR code stand, and no grid fits.
+    /// Finder patterns stand as those of a QR code do, and no grid fits them.
     NoGrid,
     /// One row or strip alone said a text, with a good check digit; no second one did.
     NotConfirmed,

@@ -18,14 +18,6 @@ pub(crate) fn bytes(file: &str) -> Vec<u8> {
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The seeds of a fuzz target, and what was once found by it.
-#[cfg(test)]
-pub(crate) fn seeds(target: &str) -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds").join(target);
-    let entries = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    entries.map(|entry| std::fs::read(entry.unwrap().path()).unwrap()).collect()
-}
-
 /// Public key mode with content encryption, under the key of the vectors.
 pub(crate) fn encrypting_settings() -> Settings {
     let mut settings = settings();

@@ -173,21 +173,13 @@ fn archive(file: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    /// A target's name, and what must hold for any bytes.
-    type Target = (&'static str, fn(&[u8]));
-
     #[test]
     fn what_must_hold_holds_for_the_seeds_and_for_all_that_was_found() {
-        let targets: &[Target] = &[
+        scanback_wallet::conformance::replay(&[
             ("alipay_notification", notification),
             ("alipay_answer", answer),
             ("alipay_bills", bills),
             ("alipay_keys", key_texts),
-        ];
-        for (target, holds) in targets {
-            let seeds = fixtures::seeds(target);
-            assert!(!seeds.is_empty(), "{target} has no seeds");
-            seeds.iter().for_each(|seed| holds(seed));
-        }
+        ]);
     }
 }

@@ -22,14 +22,6 @@ pub(crate) fn bytes(name: &str) -> Vec<u8> {
     fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The seeds of a fuzz target, and what was once found by it.
-#[cfg(test)]
-pub(crate) fn seeds(target: &str) -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds").join(target);
-    let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    entries.map(|entry| fs::read(entry.unwrap().path()).unwrap()).collect()
-}
-
 /// The account of the vectors.
 pub(crate) fn account() -> Account {
     let params = &vectors()["params"];

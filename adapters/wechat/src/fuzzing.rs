@@ -207,23 +207,15 @@ fn read_bill(kind: BillKind, file: &[u8]) -> Result<Bill, WalletError> {
 mod tests {
     use super::*;
 
-    /// A target's name, and what must hold for any bytes.
-    type Target = (&'static str, fn(&[u8]));
-
     #[test]
     fn what_must_hold_holds_for_the_seeds_and_for_all_that_was_found() {
-        let targets: &[Target] = &[
+        scanback_wallet::conformance::replay(&[
             ("wechat_signature", signature),
             ("wechat_notification", notification),
             ("wechat_answer", answer),
             ("wechat_xml", xml),
             ("wechat_bills", bills),
             ("wechat_keys", key_texts),
-        ];
-        for (target, holds) in targets {
-            let seeds = fixtures::seeds(target);
-            assert!(!seeds.is_empty(), "{target} has no seeds");
-            seeds.iter().for_each(|seed| holds(seed));
-        }
+        ]);
     }
 }

@@ -1,7 +1,8 @@
 //! PostgreSQL: a pool of lines, and transactions whose statements travel together.
 //!
 //! Statements whose rows nobody reads wait until one is asked for, or until the commit, and go out with it: what a refund
-//! writes is one trip to the server, not ten. The server runs them one after another all the same.
+//! writes is one trip to the server, not ten. The server runs them one after another all the same. Nothing that writes goes out
+//! before the server has said that the transaction began: outside of one, each statement would stay by itself.
 
 mod address;
 mod tls;
@@ -141,19 +142,26 @@ impl Transaction {
         self.send(async |client| client.query(&statement, &borrowed(&values)).await).await
     }
 
-    /// The rows of two statements, in one trip.
+    /// The rows of two statements that write nothing, in one trip, with the beginning where it is due.
     pub(super) async fn rows_of_both(
         &mut self,
         [(one, of_one), (other, of_other)]: [(&'static str, Vec<Value>); 2],
     ) -> Result<[Vec<Row>; 2], LedgerError> {
         let (first, second) =
             (self.line()?.prepare(one, &of_one).await?, self.line()?.prepare(other, &of_other).await?);
-        self.send(async |client| {
-            let (of_one, of_other) = (borrowed(&of_one), borrowed(&of_other));
+        let (of_one, of_other) = (borrowed(&of_one), borrowed(&of_other));
+        let both = async |client: &Client| {
             let (one, other) = join(client.query(&first, &of_one), client.query(&second, &of_other)).await;
             Ok([one?, other?])
-        })
-        .await
+        };
+        if self.begun || !self.waiting.is_empty() {
+            return self.send(both).await;
+        }
+        self.begun = true;
+        let client = &self.line()?.0;
+        let (begun, both) = join(client.batch_execute("BEGIN"), both(client)).await;
+        begun?;
+        Ok(both?)
     }
 
     pub(super) async fn execute(&mut self, sql: &'static str, values: Vec<Value>) -> Result<u64, LedgerError> {
@@ -188,27 +196,26 @@ impl Transaction {
         self.line.as_ref().ok_or_else(|| LedgerError::Broken("a transaction was used after its end".into()))
     }
 
-    /// Sends the beginning where it is due, what waits, and one thing more, all at once. The first that fails is told of.
+    /// Begins where that is due; then sends what waits, and one thing more, all at once. The first that fails is told of.
     async fn send<T>(
         &mut self,
         last: impl AsyncFnOnce(&Client) -> Result<T, tokio_postgres::Error>,
     ) -> Result<T, LedgerError> {
         let waiting = std::mem::take(&mut self.waiting);
-        let line =
-            self.line.as_ref().ok_or_else(|| LedgerError::Broken("a transaction was used after its end".into()))?;
         let mut statements = Vec::with_capacity(waiting.len());
         for (sql, values) in &waiting {
-            statements.push(line.prepare(sql, values).await?);
+            statements.push(self.line()?.prepare(sql, values).await?);
         }
-        let client: &Client = &line.0;
-        let begins = !std::mem::replace(&mut self.begun, true);
-        let begin = async { if begins { client.batch_execute("BEGIN").await } else { Ok(()) } };
+        if !self.begun {
+            self.begun = true; // before it is sent: whoever goes away meanwhile takes the connection with it
+            self.line()?.0.batch_execute("BEGIN").await?;
+        }
+        let client: &Client = &self.line()?.0;
         // each goes out when it is first polled, which is in this order
         let before = join_all(
             statements.iter().zip(&waiting).map(|(statement, (_, values))| client.execute_raw(statement, values)),
         );
-        let (begun, (before, last)) = join(begin, join(before, last(client))).await;
-        begun?;
+        let (before, last) = join(before, last(client)).await;
         before.into_iter().collect::<Result<Vec<_>, _>>()?;
         Ok(last?)
     }

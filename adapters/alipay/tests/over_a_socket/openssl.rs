@@ -1,62 +1,25 @@
 //! The `openssl` program judges what we sign, and signs what we judge: a third party to both directions.
 
-use std::{
-    io::Write as _,
-    path::PathBuf,
-    process::{Command, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
-};
-
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use scanback_wallet::{DoubtKind, Money, Outcome, RecordStatus, RefundCall, Wallet as _, WalletRequestNo};
+use scanback_wallet::{
+    DoubtKind, Money, Outcome, RecordStatus, RefundCall, Wallet as _, WalletRequestNo,
+    conformance::{TestFile, openssl},
+};
 use serde_json::Value;
 
 use crate::operations::{Gateway, Reply, bytes, order, text, vectors};
 
-/// Runs `openssl` on `input` and gives what it printed, or nothing where it refused.
-fn openssl(arguments: &[&str], input: &[u8]) -> Option<Vec<u8>> {
-    let mut command = Command::new("openssl");
-    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut child = command.spawn().unwrap_or_else(|error| panic!("these tests need the openssl program: {error}"));
-    child.stdin.take().unwrap().write_all(input).unwrap();
-    let output = child.wait_with_output().unwrap();
-    output.status.success().then_some(output.stdout)
-}
-
-/// A file for `openssl`, gone with this value. What is in it are test keys.
-struct Kept(PathBuf);
-
-impl Kept {
-    fn new(content: &[u8]) -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("scanback-alipay-{}-{count}", std::process::id()));
-        std::fs::write(&path, content).unwrap();
-        Self(path)
-    }
-
-    fn path(&self) -> &str {
-        self.0.to_str().unwrap()
-    }
-}
-
-impl Drop for Kept {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
 /// Whether `openssl` takes `signature` (base64) for one over `message` by a fixture's public key.
 fn openssl_verifies(key: &str, message: &str, signature: &str) -> bool {
     let Ok(signature) = BASE64.decode(signature) else { return false };
-    let (key, signature) = (Kept::new(&bytes(key)), Kept::new(&signature));
+    let (key, signature) = (TestFile::new(&bytes(key)), TestFile::new(&signature));
     let arguments = ["dgst", "-sha256", "-verify", key.path(), "-signature", signature.path()];
     openssl(&arguments, message.as_bytes()).is_some()
 }
 
 /// `message` signed by `openssl` with a fixture's key, in base64.
 fn openssl_signs(key: &str, message: &str) -> String {
-    let key = Kept::new(&BASE64.decode(text(key).trim()).unwrap());
+    let key = TestFile::new(&BASE64.decode(text(key).trim()).unwrap());
     let arguments = ["dgst", "-sha256", "-keyform", "DER", "-sign", key.path()];
     BASE64.encode(openssl(&arguments, message.as_bytes()).unwrap())
 }

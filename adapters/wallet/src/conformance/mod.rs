@@ -9,11 +9,18 @@
 //! say afterwards. Money that was paid twice, or a wrong certainty, fails it.
 
 mod faults;
+#[allow(clippy::unwrap_used, clippy::panic, reason = "for tests: what can't be done fails them")]
+mod openssl;
 mod plain;
+#[allow(clippy::unwrap_used, clippy::panic, reason = "for tests: what can't be done fails them")]
+mod seeds;
 
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+
+pub use openssl::{TestFile, openssl};
+pub use seeds::{Target, replay};
 
 use crate::{
     Asked, Money, OrderRef, Outcome, PaymentCode, PaymentResult, Proof, RefundCall, RefundId, VoidCall, Wallet,
