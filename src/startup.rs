@@ -22,7 +22,7 @@ pub use accounts::Reloaded;
 
 use crate::{
     config::{MerchantAccounts, Settings},
-    http::{self, HttpParts},
+    http::{self, HttpParts, Leaving},
     keys::{Keys, KeysError},
     ledger::{Ledger, LedgerClock, LedgerError},
     scan::ScanPool,
@@ -33,7 +33,7 @@ use crate::{
 
 /// Idle connections kept to a wallet: calls follow each other closely, and a handshake costs more than a refund.
 const IDLE_PER_HOST: usize = 32;
-/// How long a stop waits for loops and sends, beside the server's own wait: 10 s in all (contract §2).
+/// How long a stop takes at most, of the 10 s that the contract gives it (§2).
 const STOP_WITHIN: Duration = Duration::from_secs(8);
 
 /// Why the service can't start. Names the cause and the way out.
@@ -86,6 +86,8 @@ pub struct Service {
     running: JoinHandle<std::io::Result<()>>,
     metrics_server: Option<ServerHandle>,
     workers: Workers,
+    leaving: Leaving,
+    drain: Duration,
     /// Held while it runs.
     _ledger_lock: Option<File>,
 }
@@ -216,21 +218,23 @@ impl Service {
                 refunds_at_once: settings.refunds_at_once,
             },
         );
+        let leaving = Leaving::default();
         let parts = HttpParts {
             desk: Arc::clone(&desk),
-            metrics: metrics.clone(),
+            metrics,
             requests_per_second: settings.requests_per_second,
+            leaving: leaving.clone(),
         };
-        let server = http::server(parts, listener, settings.workers).map_err(StartError::Server)?;
         let metrics_server = match metrics_listener {
             Some(listener) => {
-                let server = http::metrics_server(metrics, listener).map_err(StartError::Server)?;
+                let server = http::metrics_server(&parts, listener).map_err(StartError::Server)?;
                 let handle = server.handle();
                 tokio::spawn(server);
                 Some(handle)
             }
             None => None,
         };
+        let server = http::server(parts, listener, settings.workers).map_err(StartError::Server)?;
         Ok(Self {
             address,
             accounts,
@@ -239,6 +243,8 @@ impl Service {
             server: server.handle(),
             running: tokio::spawn(server),
             metrics_server,
+            leaving,
+            drain: settings.drain,
             _ledger_lock: ledger_lock,
         })
     }
@@ -260,19 +266,26 @@ impl Service {
         self.accounts.reload(settings.merchants)
     }
 
-    /// Stops within 10 s: no new work; what is in flight ends, or is left durable for recovery (contract §2).
+    /// Stops within 10 s (contract §2): first it says so and serves on while the proxy looks, then there is no new work; what
+    /// is in flight ends, or is left durable for recovery.
     pub async fn stop(self) {
+        if !self.drain.is_zero() {
+            tracing::info!(drain = ?self.drain, "about to stop: not ready any more, and still serving");
+            self.leaving.announce();
+            tokio::time::sleep(self.drain).await;
+        }
         tracing::info!("stopping: no new work is taken");
+        let within = STOP_WITHIN.saturating_sub(self.drain);
         self.desk.close_streams();
         if let Some(metrics) = self.metrics_server {
             metrics.stop(false).await;
         }
         let stop = async {
-            tokio::join!(self.server.stop(true), self.workers.stop(STOP_WITHIN));
+            tokio::join!(self.server.stop(true), self.workers.stop(within));
             // after the server: its last requests may just have begun to send
             self.desk.finish_sending().await;
         };
-        if tokio::time::timeout(STOP_WITHIN, stop).await.is_err() {
+        if tokio::time::timeout(within, stop).await.is_err() {
             tracing::warn!("calls under way were cut off; they are asked after at the next start");
         }
         self.running.abort();

@@ -316,6 +316,7 @@ async fn a_configuration_that_can_not_work_is_refused_by_name() {
         ("http.listen", "192.0.2.1:80", vec!["http.listen", "192.0.2.1:80"]), // an address of no machine
         ("http.public_url", "ftp://x", vec!["http.public_url"]),
         ("http.answer_within_ms", "0", vec!["http.answer_within_ms"]),
+        ("http.drain_ms", "5001", vec!["http.drain_ms"]),
         ("database.url", "mysql://x", vec!["database.url"]),
         ("database.url", "sqlite:/proc/no/such/folder/x.sqlite", vec!["database"]),
         ("database.url", "sqlite:/proc/scanback.sqlite", vec!["database"]), // nobody can write there

@@ -174,7 +174,7 @@ async fn two_merchants_may_use_the_same_key() {
 /// Redis dies while 32 repeats of one request are under way: the database decides, and the desk says that it is degraded.
 #[tokio::test]
 async fn with_redis_killed_in_the_middle_a_key_still_pays_once() {
-    let Some(mut redis) = RedisServer::start() else { return };
+    let Some(mut redis) = RedisServer::start(&[]) else { return };
     let shop =
         Shop::new().setting("redis.url", redis.url()).impatient().order(WECHAT, "REDIS-0001", 5_000).open().await;
     assert_eq!(shop.ready().await.str("status"), "ready");
@@ -205,7 +205,7 @@ async fn with_redis_killed_in_the_middle_a_key_still_pays_once() {
 
 #[tokio::test]
 async fn with_redis_emptied_a_key_is_still_known() {
-    let Some(redis) = RedisServer::start() else { return };
+    let Some(redis) = RedisServer::start(&[]) else { return };
     let shop = Shop::new().setting("redis.url", redis.url()).order(ALIPAY, "EMPTIED-01", 5_000).open().await;
     let (merchant, key, refund) = (shop.merchant(), fresh_key(), coffee("EMPTIED-01"));
     let first = merchant.refund_call(&key, &refund).send().await;
@@ -224,7 +224,7 @@ async fn with_redis_emptied_a_key_is_still_known() {
 /// An unreachable Redis is no reason not to open.
 #[tokio::test]
 async fn with_redis_down_at_the_start_the_desk_opens_and_says_so() {
-    let Some(mut redis) = RedisServer::start() else { return };
+    let Some(mut redis) = RedisServer::start(&[]) else { return };
     redis.kill();
     let shop = Shop::new().setting("redis.url", redis.url()).order(ALIPAY, "NOREDIS-01", 5_000).open().await;
     let ready = shop.until_ready("degraded", |ready| ready.str("status") == "degraded").await;

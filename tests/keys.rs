@@ -1,12 +1,7 @@
 //! Idempotency keys against real Redis servers, started here on free ports and stopped here (contract §4 rule 2).
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failed step fails its test")]
 
-use std::{
-    net::TcpListener,
-    path::PathBuf,
-    process::{Child, Command, Stdio},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use redis::Commands;
 use scanback::keys::{
@@ -14,92 +9,12 @@ use scanback::keys::{
 };
 use scanback_wallet::MerchantId;
 
+use crate::shop::RedisServer;
+
 const LEASE: Duration = Duration::from_millis(900);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long a state may take to come. Far more than it needs: only a failing test waits for all of it.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// A `redis-server` of this test alone.
-struct Server {
-    port: u16,
-    dir: PathBuf,
-    arguments: Vec<String>,
-    process: Option<Child>,
-}
-
-impl Server {
-    /// `None`, loudly, where no `redis-server` is installed.
-    fn start(arguments: &[&str]) -> Option<Self> {
-        let port = free_port();
-        let dir = std::env::temp_dir().join(format!("scanback-keys-{}-{port}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
-        let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        let mut server = Self { port, dir, arguments, process: None };
-        if let Err(error) = server.launch() {
-            eprintln!("SKIPPED: no redis-server to test with ({error}); on Debian: apt-get install redis-server");
-            return None;
-        }
-        Some(server)
-    }
-
-    fn launch(&mut self) -> std::io::Result<()> {
-        let configuration = self.dir.join("redis.conf"); // a file, because a sentinel insists on one that it can write
-        let base = format!("bind 127.0.0.1\nport {}\ndir {}\n", self.port, self.dir.display());
-        std::fs::write(&configuration, base)?;
-        let process =
-            Command::new("redis-server").arg(configuration).args(&self.arguments).stdout(Stdio::null()).spawn()?;
-        self.process = Some(process);
-        let deadline = Instant::now() + PATIENCE;
-        while self.ask::<String>(&["PING"]).is_err() {
-            assert!(Instant::now() < deadline, "redis-server on port {} doesn't answer", self.port);
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        Ok(())
-    }
-
-    fn kill(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            process.kill().unwrap();
-            process.wait().unwrap();
-        }
-    }
-
-    /// Stops or continues the process: it keeps its port and connections and answers nothing.
-    fn signal(&self, signal: &str) {
-        let id = self.process.as_ref().unwrap().id().to_string();
-        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
-    }
-
-    fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
-    }
-
-    fn ask<T: redis::FromRedisValue>(&self, words: &[&str]) -> redis::RedisResult<T> {
-        let mut connection = redis::Client::open(self.url())?.get_connection()?;
-        redis::cmd(words[0]).arg(&words[1..]).query(&mut connection)
-    }
-
-    fn tell(&self, words: &[&str]) {
-        self.ask::<redis::Value>(words).unwrap();
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.kill();
-        let _ = std::fs::remove_dir_all(&self.dir);
-    }
-}
-
-/// A port that was free a moment ago, with the one 10000 above it, which a cluster node takes too.
-fn free_port() -> u16 {
-    loop {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        if port < 55_000 && TcpListener::bind(("127.0.0.1", port + 10_000)).is_ok() {
-            return port;
-        }
-    }
-}
 
 async fn connect(url: &str) -> Keys {
     let keys = Keys::connect(url, LEASE, DAY).await.unwrap();
@@ -162,17 +77,17 @@ fn answer(body: &str) -> StoredAnswer {
 }
 
 /// The hash of a claim in `server`, and how long it still lives.
-fn stored(server: &Server) -> (Vec<String>, Duration) {
-    let names: Vec<String> = server.ask(&["KEYS", "scanback:idem:*"]).unwrap();
+fn stored(server: &RedisServer) -> (Vec<String>, Duration) {
+    let names: Vec<String> = server.ask(&["KEYS", "scanback:idem:*"]);
     let [name] = names.as_slice() else { panic!("{names:?}") };
-    let mut words: Vec<String> = server.ask(&["HGETALL", name]).unwrap();
+    let mut words: Vec<String> = server.ask(&["HGETALL", name]);
     words.push(name.clone());
-    (words, Duration::from_millis(server.ask(&["PTTL", name]).unwrap()))
+    (words, Duration::from_millis(server.ask(&["PTTL", name])))
 }
 
 #[tokio::test]
 async fn the_first_request_is_granted_the_second_waits_and_the_third_gets_its_answer() {
-    let Some(server) = Server::start(&[]) else { return };
+    let Some(server) = RedisServer::start(&[]) else { return };
     let keys = connect(&server.url()).await;
     let guard = granted(&keys, "k").await;
     assert!(matches!(claim(&keys, "k").await, Claim::Running));
@@ -192,7 +107,7 @@ async fn the_first_request_is_granted_the_second_waits_and_the_third_gets_its_an
 
 #[tokio::test]
 async fn another_request_under_the_key_is_refused_and_never_touches_the_claim() {
-    let Some(server) = Server::start(&[]) else { return };
+    let Some(server) = RedisServer::start(&[]) else { return };
     let keys = connect(&server.url()).await;
     let guard = granted(&keys, "k").await;
     let before = stored(&server).0;
@@ -205,7 +120,7 @@ async fn another_request_under_the_key_is_refused_and_never_touches_the_claim() 
 
 #[tokio::test]
 async fn keys_of_two_merchants_have_nothing_to_do_with_each_other() {
-    let Some(server) = Server::start(&[]) else { return };
+    let Some(server) = RedisServer::start(&[]) else { return };
     let keys = connect(&server.url()).await;
     let _ours = granted(&keys, "k").await;
     let theirs = keys.claim(&MerchantId::parse("other").unwrap(), &key("k"), &OTHER).await;
@@ -214,7 +129,7 @@ async fn keys_of_two_merchants_have_nothing_to_do_with_each_other() {
 
 #[tokio::test]
 async fn a_freed_key_is_granted_again_also_to_another_request() {
-    let Some(server) = Server::start(&[]) else { return };
+    let Some(server) = RedisServer::start(&[]) else { return };
     let keys = connect(&server.url()).await;
     granted(&keys, "k").await.free().await;
     assert!(matches!(keys.claim(&shop(), &key("k"), &OTHER).await, Claim::Granted(_)));
@@ -222,7 +137,7 @@ async fn a_freed_key_is_granted_again_also_to_another_request() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_32_requests_at_once_one_is_granted() {
-    let Some(server) = Server::start(&[]) else { return };
+    let Some(server) = RedisServer::start(&[]) else { return };
     let replicas = [connect(&server.url()).await, connect(&server.url()).await];
     for round in 0..8 {
         let name = format!("k{round}");
@@ -246,7 +161,7 @@ async fn of_32_requests_at_once_one_is_granted() {
 
 #[tokio::test]
 async fn a_claim_whose_owner_died_ends_with_its_lease_and_the_next_fence_is_higher() {
-    let Some(server) = Server::start(&[]) else { return };
+    let Some(server) = RedisServer::start(&[]) else { return };
     let keys = connect(&server.url()).await;
     let start = Instant::now();
     let dead = granted(&keys, "k").await;
@@ -260,7 +175,7 @@ async fn a_claim_whose_owner_died_ends_with_its_lease_and_the_next_fence_is_high
 
 #[tokio::test]
 async fn a_living_owner_keeps_its_claim_past_the_lease() {
-    let Some(server) = Server::start(&[]) else { return };
+    let Some(server) = RedisServer::start(&[]) else { return };
     let keys = connect(&server.url()).await;
     let guard = granted(&keys, "k").await;
     tokio::time::sleep(LEASE * 3).await;
@@ -272,7 +187,7 @@ async fn a_living_owner_keeps_its_claim_past_the_lease() {
 /// The runtime has one thread: while it sleeps, the owner stands still as a paused process does.
 #[tokio::test]
 async fn an_owner_that_stalled_past_its_lease_can_neither_store_nor_free() {
-    let Some(server) = Server::start(&[]) else { return };
+    let Some(server) = RedisServer::start(&[]) else { return };
     let keys = connect(&server.url()).await;
     let (first, second) = (granted(&keys, "k").await, granted(&keys, "l").await);
     std::thread::sleep(LEASE * 2);
@@ -289,19 +204,19 @@ async fn an_owner_that_stalled_past_its_lease_can_neither_store_nor_free() {
 /// Also where nobody else has claimed the key since.
 #[tokio::test]
 async fn a_lease_that_ended_is_not_brought_back_by_its_owner() {
-    let Some(server) = Server::start(&[]) else { return };
+    let Some(server) = RedisServer::start(&[]) else { return };
     let keys = connect(&server.url()).await;
     let stalled = granted(&keys, "k").await;
     std::thread::sleep(LEASE * 2);
     until(&keys, KeysHealth::Up).await;
     stalled.store(&answer("stale")).await;
-    let left: Vec<String> = server.ask(&["KEYS", "scanback:idem:*"]).unwrap();
+    let left: Vec<String> = server.ask(&["KEYS", "scanback:idem:*"]);
     assert!(left.is_empty(), "{left:?}");
 }
 
 #[tokio::test]
 async fn a_killed_redis_costs_next_to_nothing_and_works_again_when_it_is_back() {
-    let Some(mut server) = Server::start(&[]) else { return };
+    let Some(mut server) = RedisServer::start(&[]) else { return };
     let keys = connect(&server.url()).await;
     let guard = granted(&keys, "k").await;
     server.kill();
@@ -317,7 +232,7 @@ async fn a_killed_redis_costs_next_to_nothing_and_works_again_when_it_is_back() 
     }
     assert!(start.elapsed() < Duration::from_millis(500), "1000 claims without Redis: {:?}", start.elapsed());
 
-    server.launch().unwrap();
+    server.launch();
     until(&keys, KeysHealth::Up).await;
     granted(&keys, "k").await.store(&answer("again")).await;
     assert!(matches!(claim(&keys, "k").await, Claim::Replay(_)));
@@ -325,7 +240,7 @@ async fn a_killed_redis_costs_next_to_nothing_and_works_again_when_it_is_back() 
 
 #[tokio::test]
 async fn a_redis_that_dies_unused_is_noticed_without_a_request() {
-    let Some(mut server) = Server::start(&[]) else { return };
+    let Some(mut server) = RedisServer::start(&[]) else { return };
     let keys = connect(&server.url()).await;
     server.kill();
     until(&keys, KeysHealth::Down).await;
@@ -333,7 +248,7 @@ async fn a_redis_that_dies_unused_is_noticed_without_a_request() {
 
 #[tokio::test]
 async fn a_redis_that_says_nothing_is_given_up_in_time_and_its_claim_too() {
-    let Some(server) = Server::start(&[]) else { return };
+    let Some(server) = RedisServer::start(&[]) else { return };
     // a lease so long that only giving up frees the key within the patience of this test
     let keys = Keys::connect(&server.url(), Keys::MAX_LEASE, DAY).await.unwrap();
     until(&keys, KeysHealth::Up).await;
@@ -352,19 +267,19 @@ async fn a_redis_that_says_nothing_is_given_up_in_time_and_its_claim_too() {
 
 #[tokio::test]
 async fn a_redis_that_is_down_at_the_start_is_used_once_it_is_there() {
-    let Some(mut server) = Server::start(&[]) else { return };
+    let Some(mut server) = RedisServer::start(&[]) else { return };
     server.kill();
     let keys = Keys::connect(&server.url(), LEASE, DAY).await.unwrap();
     assert_eq!(keys.health(), KeysHealth::Down);
     assert!(matches!(claim(&keys, "k").await, Claim::NoRedis));
-    server.launch().unwrap();
+    server.launch();
     until(&keys, KeysHealth::Up).await;
     let _guard = granted(&keys, "k").await;
 }
 
 #[tokio::test]
 async fn an_emptied_redis_grants_anew_with_a_higher_fence_and_knows_its_scripts() {
-    let Some(server) = Server::start(&[]) else { return };
+    let Some(server) = RedisServer::start(&[]) else { return };
     let keys = connect(&server.url()).await;
     let lost = granted(&keys, "k").await;
     server.tell(&["FLUSHALL"]);
@@ -377,7 +292,7 @@ async fn an_emptied_redis_grants_anew_with_a_higher_fence_and_knows_its_scripts(
 
 #[tokio::test]
 async fn a_read_only_replica_is_no_redis() {
-    let (Some(master), Some(server)) = (Server::start(&[]), Server::start(&[])) else { return };
+    let (Some(master), Some(server)) = (RedisServer::start(&[]), RedisServer::start(&[])) else { return };
     let keys = connect(&server.url()).await;
     server.tell(&["REPLICAOF", "127.0.0.1", &master.port.to_string()]);
     assert!(matches!(claim(&keys, "k").await, Claim::NoRedis));
@@ -389,7 +304,7 @@ async fn a_read_only_replica_is_no_redis() {
 
 #[tokio::test]
 async fn a_redis_without_memory_is_no_redis() {
-    let Some(server) = Server::start(&["--maxmemory-policy", "noeviction"]) else { return };
+    let Some(server) = RedisServer::start(&["--maxmemory-policy", "noeviction"]) else { return };
     let keys = connect(&server.url()).await;
     server.tell(&["CONFIG", "SET", "maxmemory", "1"]);
     assert!(matches!(claim(&keys, "k").await, Claim::NoRedis));
@@ -401,7 +316,7 @@ async fn a_redis_without_memory_is_no_redis() {
 
 #[tokio::test]
 async fn the_password_of_the_url_is_used_and_a_wrong_one_is_a_redis_that_is_down() {
-    let Some(server) = Server::start(&[]) else { return };
+    let Some(server) = RedisServer::start(&[]) else { return };
     server.tell(&["ACL", "SETUSER", "scanback", "on", ">p@ss", "~scanback:*", "+@all"]);
     let right = format!("redis://scanback:p%40ss@127.0.0.1:{}/1", server.port);
     let _guard = granted(&connect(&right).await, "k").await;
@@ -411,7 +326,7 @@ async fn the_password_of_the_url_is_used_and_a_wrong_one_is_a_redis_that_is_down
 
 #[tokio::test]
 async fn no_text_of_the_request_or_its_key_is_in_redis() {
-    let Some(server) = Server::start(&[]) else { return };
+    let Some(server) = RedisServer::start(&[]) else { return };
     let keys = connect(&server.url()).await;
     let _guard = granted(&keys, "my-till-42").await;
     let words = stored(&server).0;
@@ -421,7 +336,7 @@ async fn no_text_of_the_request_or_its_key_is_in_redis() {
 
 #[tokio::test]
 async fn an_unreadable_claim_leaves_the_decision_to_the_database() {
-    let Some(server) = Server::start(&[]) else { return };
+    let Some(server) = RedisServer::start(&[]) else { return };
     let keys = connect(&server.url()).await;
     granted(&keys, "k").await.store(&answer("first")).await;
     let name = stored(&server).0.pop().unwrap();
@@ -456,7 +371,9 @@ async fn settings_that_break_the_contract_are_refused() {
 async fn a_cluster_of_three_serves_merchants_of_every_slot() {
     let mut nodes = Vec::new();
     for _ in 0..3 {
-        let Some(node) = Server::start(&["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"]) else { return };
+        let Some(node) = RedisServer::start(&["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"]) else {
+            return;
+        };
         nodes.push(node);
     }
     for (node, [from, to]) in nodes.iter().zip([["0", "5460"], ["5461", "10922"], ["10923", "16383"]]) {
@@ -464,8 +381,8 @@ async fn a_cluster_of_three_serves_merchants_of_every_slot() {
         node.tell(&["CLUSTER", "MEET", "127.0.0.1", &nodes[0].port.to_string()]);
     }
     let deadline = Instant::now() + PATIENCE;
-    let knows_all = |node: &Server| {
-        let info: String = node.ask(&["CLUSTER", "INFO"]).unwrap();
+    let knows_all = |node: &RedisServer| {
+        let info: String = node.ask(&["CLUSTER", "INFO"]);
         info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:3")
     };
     while !nodes.iter().all(knows_all) {
@@ -481,7 +398,7 @@ async fn a_cluster_of_three_serves_merchants_of_every_slot() {
         guard.store(&answer("first")).await;
         assert!(matches!(keys.claim(&merchant, &key("k"), &THIS).await, Claim::Replay(_)));
     }
-    let claims = |node: &Server| node.ask::<Vec<String>>(&["KEYS", "scanback:idem:*"]).unwrap().len();
+    let claims = |node: &RedisServer| node.ask::<Vec<String>>(&["KEYS", "scanback:idem:*"]).len();
     let spread: Vec<_> = nodes.iter().map(claims).collect();
     assert_eq!(spread.iter().sum::<usize>(), 16);
     assert!(spread.iter().all(|&count| count > 0), "{spread:?}");
@@ -489,17 +406,17 @@ async fn a_cluster_of_three_serves_merchants_of_every_slot() {
 
 #[tokio::test]
 async fn the_master_that_the_sentinel_names_is_used_and_after_a_fail_over_the_new_one() {
-    let Some(mut master) = Server::start(&[]) else { return };
-    let Some(replica) = Server::start(&["--replicaof", "127.0.0.1", &master.port.to_string()]) else { return };
-    let Some(sentinel) = Server::start(&["--sentinel"]) else { return };
+    let Some(mut master) = RedisServer::start(&[]) else { return };
+    let Some(replica) = RedisServer::start(&["--replicaof", "127.0.0.1", &master.port.to_string()]) else { return };
+    let Some(sentinel) = RedisServer::start(&["--sentinel"]) else { return };
     sentinel.tell(&["SENTINEL", "MONITOR", "shop", "127.0.0.1", &master.port.to_string(), "1"]);
     sentinel.tell(&["SENTINEL", "SET", "shop", "down-after-milliseconds", "500"]);
     let keys = connect(&format!("redis+sentinel://127.0.0.1:{}/shop", sentinel.port)).await;
     granted(&keys, "k").await.store(&answer("first")).await;
 
     let deadline = Instant::now() + PATIENCE;
-    let copied = || replica.ask::<Vec<String>>(&["KEYS", "scanback:idem:*"]).unwrap().len() == 1;
-    let seen = || sentinel.ask::<String>(&["INFO", "sentinel"]).unwrap().contains("slaves=1");
+    let copied = || replica.ask::<Vec<String>>(&["KEYS", "scanback:idem:*"]).len() == 1;
+    let seen = || sentinel.ask::<String>(&["INFO", "sentinel"]).contains("slaves=1");
     while !(copied() && seen()) {
         assert!(Instant::now() < deadline, "the replica was never seen");
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -509,5 +426,5 @@ async fn the_master_that_the_sentinel_names_is_used_and_after_a_fail_over_the_ne
     until(&keys, KeysHealth::Up).await;
     assert!(matches!(claim(&keys, "k").await, Claim::Replay(_)));
     let _guard = granted(&keys, "l").await;
-    assert_eq!(replica.ask::<Vec<redis::Value>>(&["ROLE"]).unwrap()[0], redis::Value::BulkString(b"master".to_vec()));
+    assert_eq!(replica.ask::<Vec<redis::Value>>(&["ROLE"])[0], redis::Value::BulkString(b"master".to_vec()));
 }

@@ -184,7 +184,7 @@ async fn no_second_has_more_refund_calls_than_the_wallets_quota() {
 #[tokio::test]
 async fn replicas_share_one_quota_and_all_go_slower_while_most_are_refused() {
     const DAY: Duration = Duration::from_secs(86_400);
-    let Some(redis) = RedisServer::start() else { return };
+    let Some(redis) = RedisServer::start(&[]) else { return };
     let one = Keys::connect(&redis.url(), Duration::from_secs(30), DAY).await.unwrap();
     let other = Keys::connect(&redis.url(), Duration::from_secs(30), DAY).await.unwrap();
     let usual = Rate { interval_us: 200_000, tolerance_us: 0 };

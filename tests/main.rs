@@ -10,6 +10,7 @@ mod crash;
 mod doctor;
 mod elsewhere;
 mod events;
+mod faults;
 mod forwarding;
 mod idempotency;
 mod kept_books;

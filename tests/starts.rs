@@ -3,20 +3,7 @@
 
 use serde_json::json;
 
-use crate::shop::{ALIPAY, POLL, RedisServer, Shop, WECHAT, fen, fresh_key, on_postgres, variable};
-
-/// The library that shows a process another time, where it is installed.
-fn another_time() -> Option<&'static str> {
-    let places = [
-        "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1",
-        "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1",
-    ];
-    let found = places.into_iter().find(|place| std::path::Path::new(place).exists());
-    if found.is_none() {
-        eprintln!("SKIPPED: no libfaketime to test with; on Debian: apt-get install faketime");
-    }
-    found
-}
+use crate::shop::{ALIPAY, POLL, RedisServer, Shop, WECHAT, another_time, fen, fresh_key, on_postgres, variable};
 
 #[tokio::test]
 async fn a_second_service_on_a_sqlite_file_is_refused_by_name_and_the_first_goes_on() {
@@ -75,7 +62,7 @@ async fn a_database_that_may_lose_commits_is_told_of_by_name() {
 /// A replica of Redis can't be written: it counts as lost, is named, and costs no request.
 #[tokio::test]
 async fn a_redis_that_is_a_replica_is_told_of_by_name_and_costs_no_request() {
-    let Some(redis) = RedisServer::start() else { return };
+    let Some(redis) = RedisServer::start(&[]) else { return };
     let _: String = redis.ask(&["REPLICAOF", "127.0.0.1", "1"]);
     let shop = Shop::new().setting("redis.url", redis.url()).order(ALIPAY, "START-0002", 1_000).open().await;
     let ready = shop.ready().await;

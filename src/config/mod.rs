@@ -37,6 +37,8 @@ pub struct Settings {
     pub workers: Option<usize>,
     /// How long a refund request waits before it answers 202.
     pub answer_within: Duration,
+    /// How long a process that is asked to stop goes on serving, unready, before it does.
+    pub drain: Duration,
     /// `sqlite:PATH` or `postgres://…`.
     pub database_url: SecretString,
     /// Connections to a database server.
@@ -105,6 +107,8 @@ fn wrong(setting: impl Into<String>, problem: impl ToString) -> ConfigError {
 const MIN_PEPPER: usize = 32;
 /// The longest wait for a wallet's word; the owner of a key is awaited for 30 s at most (contract §4 rule 2).
 const MAX_ANSWER_WITHIN_MS: u64 = 25_000;
+/// Of the 10 s that a stop may take (contract §2), half is left for what is in flight.
+const MAX_DRAIN_MS: u64 = 5_000;
 const MAX_KEY_LEASE_MS: u64 = 30_000;
 const MIN_KEY_TTL_S: u64 = 86_400;
 /// The most that a number of calls or requests can be set to.
@@ -158,6 +162,9 @@ impl Settings {
         }
         if raw.http.answer_within_ms == 0 || raw.http.answer_within_ms > MAX_ANSWER_WITHIN_MS {
             return Err(wrong("http.answer_within_ms", format!("is 1 to {MAX_ANSWER_WITHIN_MS}")));
+        }
+        if raw.http.drain_ms > MAX_DRAIN_MS {
+            return Err(wrong("http.drain_ms", format!("is 0 to {MAX_DRAIN_MS}")));
         }
         let lease_ms = raw.redis.key_lease_ms;
         if !(1..=MAX_KEY_LEASE_MS).contains(&lease_ms) {
@@ -230,6 +237,7 @@ impl Settings {
             public_url: raw.http.public_url.map(public_url).transpose()?,
             workers: raw.http.workers.filter(|workers| *workers > 0),
             answer_within: Duration::from_millis(raw.http.answer_within_ms),
+            drain: Duration::from_millis(raw.http.drain_ms),
             database_url,
             database_connections: raw.database.max_connections.max(2),
             redis_url: raw.redis.url.filter(|url| !url.expose_secret().is_empty()),

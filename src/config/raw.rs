@@ -33,6 +33,8 @@ pub(super) struct Http {
     pub(super) workers: Option<usize>,
     #[serde(deserialize_with = "whole")]
     pub(super) answer_within_ms: u64,
+    #[serde(deserialize_with = "whole")]
+    pub(super) drain_ms: u64,
 }
 
 impl Default for Http {
@@ -43,6 +45,7 @@ impl Default for Http {
             public_url: None,
             workers: None,
             answer_within_ms: 8000,
+            drain_ms: 0,
         }
     }
 }

@@ -5,6 +5,7 @@ mod body;
 mod docs;
 mod events;
 mod health;
+mod leaving;
 mod notify;
 mod orders;
 mod problem;
@@ -20,6 +21,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tracing_actix_web::TracingLogger;
 
 pub use docs::openapi;
+pub use leaving::Leaving;
 
 use crate::{http::auth::RateLimit, service::Desk, telemetry::RequestSpan};
 
@@ -39,6 +41,8 @@ pub struct HttpParts {
     pub metrics: PrometheusHandle,
     /// Requests a second that a token may make.
     pub requests_per_second: u32,
+    /// Whether the process is about to stop.
+    pub leaving: Leaving,
 }
 
 /// The server on a listener that is bound already; it runs once it is awaited or spawned.
@@ -51,9 +55,11 @@ pub fn server(parts: HttpParts, listener: TcpListener, workers: Option<usize>) -
             .app_data(web::Data::from(Arc::clone(&parts.desk)))
             .app_data(web::Data::new(parts.metrics.clone()))
             .app_data(web::Data::new(limit.clone()))
+            .app_data(web::Data::new(parts.leaving.clone()))
             .configure(routes::all)
             .default_service(web::to(problem::not_found))
             .wrap(from_fn(problem::speak))
+            .wrap(from_fn(leaving::close_connections))
             .wrap(TracingLogger::<RequestSpan>::new())
     })
     .shutdown_timeout(STOP_WITHIN_S)
@@ -69,9 +75,11 @@ pub fn server(parts: HttpParts, listener: TcpListener, workers: Option<usize>) -
 /// The second listener: `/metrics` alone, open to whoever reaches it.
 /// # Errors
 /// The operating system's, where the listener can't be used.
-pub fn metrics_server(metrics: PrometheusHandle, listener: TcpListener) -> std::io::Result<Server> {
+pub fn metrics_server(parts: &HttpParts, listener: TcpListener) -> std::io::Result<Server> {
+    let (desk, metrics) = (Arc::clone(&parts.desk), parts.metrics.clone());
     let server = HttpServer::new(move || {
         App::new()
+            .app_data(web::Data::from(Arc::clone(&desk)))
             .app_data(web::Data::new(metrics.clone()))
             .route("/metrics", web::get().to(health::open_metrics))
             .default_service(web::to(problem::not_found))

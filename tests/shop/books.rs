@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use aho_corasick::AhoCorasick;
 use serde_json::Value;
 
 use super::{Caller, Sandbox, Shop, Store};
@@ -113,9 +114,12 @@ pub(crate) fn no_secret_is_anywhere(shop: &Shop) {
     let log = shop.log();
     let stored = shop.store.bytes();
     assert!(matches!(shop.store, Store::Postgres { .. }) || !stored.is_empty());
-    for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
-        assert!(!log.contains(secret), "the log holds a secret: {}…", &secret[..secret.len().min(6)]);
-        let is_stored = stored.windows(secret.len()).any(|window| window == secret.as_bytes());
-        assert!(!is_stored, "the database holds a secret in the clear: {}…", &secret[..secret.len().min(6)]);
+    secrets.retain(|secret| !secret.is_empty());
+    let any = AhoCorasick::new(&secrets).unwrap(); // a shop under load has thousands
+    for (place, text) in [("the log", log.as_bytes()), ("the database", &stored)] {
+        if let Some(found) = any.find(text) {
+            let secret = &secrets[found.pattern().as_usize()];
+            panic!("{place} holds a secret in the clear: {}…", &secret[..secret.len().min(6)]);
+        }
     }
 }

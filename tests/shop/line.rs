@@ -1,8 +1,8 @@
-//! A line to a server that can be cut and mended: what a broken network or a stopped database looks like. It has threads of its
-//! own: it must work while a test waits for a command to end.
+//! A line to a server that can be cut, made to swallow what is said, and mended: what a broken network or a stopped server
+//! looks like. It has threads of its own: it must work while a test waits for a command to end.
 
 use std::{
-    io,
+    io::{self, Read as _, Write as _},
     net::{Shutdown, TcpListener, TcpStream},
     sync::{Arc, Mutex},
     thread,
@@ -11,8 +11,17 @@ use std::{
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Is {
     Whole,
+    /// Both ends are hung up on.
     Cut,
+    /// Nobody hangs up, and what is said this way gets lost.
+    Swallows(Way),
     Gone,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    ToTheServer,
+    FromTheServer,
 }
 
 struct State {
@@ -40,7 +49,7 @@ impl Line {
                 match is {
                     Is::Gone => return,
                     Is::Cut => {} // hung up on at once
-                    Is::Whole => drop(connect(near, &server, &shared)),
+                    Is::Whole | Is::Swallows(_) => drop(connect(near, &server, &shared)),
                 }
             }
         });
@@ -50,7 +59,7 @@ impl Line {
     fn turn(&self, is: Is) {
         let mut state = self.state.lock().unwrap();
         state.is = is;
-        if is != Is::Whole {
+        if matches!(is, Is::Cut | Is::Gone) {
             for stream in state.open.drain(..) {
                 let _ = stream.shutdown(Shutdown::Both);
             }
@@ -62,25 +71,48 @@ impl Line {
         self.turn(Is::Cut);
     }
 
-    /// Mends it for whoever calls next.
+    /// Loses what is said to the server: nobody hangs up.
+    pub(crate) fn swallow_questions(&self) {
+        self.turn(Is::Swallows(Way::ToTheServer));
+    }
+
+    /// Loses what the server says: it has taken all, and nobody hears of it.
+    pub(crate) fn swallow_answers(&self) {
+        self.turn(Is::Swallows(Way::FromTheServer));
+    }
+
+    /// Mends it for whoever calls next. A connection that lost something stays silent: it can't be whole again.
     pub(crate) fn mend(&self) {
         self.turn(Is::Whole);
     }
 }
 
-fn connect(near: TcpStream, server: &str, state: &Mutex<State>) -> io::Result<()> {
+fn connect(near: TcpStream, server: &str, state: &Arc<Mutex<State>>) -> io::Result<()> {
     let far = TcpStream::connect(server)?;
-    let mut state = state.lock().unwrap();
-    for (from, to) in [(&near, &far), (&far, &near)] {
+    for (from, to, way) in [(&near, &far, Way::ToTheServer), (&far, &near, Way::FromTheServer)] {
         from.set_nodelay(true)?;
-        state.open.push(from.try_clone()?);
-        let (mut from, mut to) = (from.try_clone()?, to.try_clone()?);
+        state.lock().unwrap().open.push(from.try_clone()?);
+        let (from, to, state) = (from.try_clone()?, to.try_clone()?, Arc::clone(state));
         thread::spawn(move || {
-            let _ = io::copy(&mut from, &mut to); // a broken line is what this is for
+            let _ = carry(from, &to, way, &state); // a broken line is what this is for
             let _ = to.shutdown(Shutdown::Write);
         });
     }
     Ok(())
+}
+
+fn carry(mut from: TcpStream, mut to: &TcpStream, way: Way, state: &Mutex<State>) -> io::Result<()> {
+    let (mut said, mut is_lost) = ([0; 16 * 1024], false);
+    loop {
+        let length = from.read(&mut said)?;
+        if length == 0 {
+            return Ok(());
+        }
+        is_lost |= state.lock().unwrap().is == Is::Swallows(way);
+        if !is_lost {
+            to.write_all(&said[..length])?;
+        }
+    }
 }
 
 impl Drop for Line {

@@ -8,6 +8,7 @@ mod line;
 mod opening;
 pub(crate) mod pen;
 pub(crate) mod pictures;
+mod postgres;
 mod program;
 mod redis;
 mod store;
@@ -25,10 +26,12 @@ use serde_json::Value;
 use uuid::Uuid;
 
 pub(crate) use caller::{Answer, Call, Caller, fen, fresh_key};
+pub(crate) use line::Line;
 pub(crate) use opening::Opening;
-pub(crate) use program::{Program, run, scanback};
+pub(crate) use postgres::PostgresServer;
+pub(crate) use program::{Program, another_time, run, scanback};
 pub(crate) use redis::RedisServer;
-pub(crate) use store::{Store, on_postgres};
+pub(crate) use store::{Store, is_whole_run, on_postgres};
 pub(crate) use wallets::{ALIPAY, Sandbox, WALLETS, WECHAT};
 
 /// How long a state may take to come. Far more than it needs: only a failing test waits for all of it.
@@ -107,10 +110,14 @@ impl Shop {
 
     /// Starts one more service on the same ledger, keys and wallets.
     pub(crate) async fn start_replica(&self) -> Replica {
-        let mut command = self.command(&["serve"]);
-        command.env(variable("http.listen"), "127.0.0.1:0");
-        let (service, base) = Program::start("replica", command, &self.dir, "listening on ").await;
+        let (service, base) = self.start_replica_at("127.0.0.1:0").await;
         Replica { service, base }
+    }
+
+    async fn start_replica_at(&self, address: &str) -> (Program, String) {
+        let mut command = self.command(&["serve"]);
+        command.env(variable("http.listen"), address);
+        Program::start("replica", command, &self.dir, "listening on ").await
     }
 
     /// Kills the service as a power cut would (SIGKILL).
@@ -192,6 +199,11 @@ impl Shop {
         assert!(!token.is_empty() && !token.contains(char::is_whitespace), "the token is printed alone: {printed:?}");
         self.plant(token);
         token.to_owned()
+    }
+
+    /// The same caller at another address of the desk, such as a proxy's.
+    pub(crate) fn merchant_at(&self, base: &str) -> Caller {
+        Caller { base: base.to_owned(), ..self.merchant() }
     }
 
     /// Who calls with this token.
@@ -337,9 +349,28 @@ impl Replica {
         assert!(self.service.stop(STOPS_WITHIN).await.success());
     }
 
+    /// Where it listens, `host:port`.
+    pub(crate) fn address(&self) -> &str {
+        self.base.trim_start_matches("http://")
+    }
+
+    /// Stops it the regular way, and starts it again where it was.
+    pub(crate) async fn restart(&mut self, shop: &Shop) {
+        assert!(self.service.stop(STOPS_WITHIN).await.success());
+        let address = self.address().to_owned();
+        self.service = shop.start_replica_at(&address).await.0;
+    }
+
+    /// Kills it and starts it again where it was.
+    pub(crate) async fn crash(&mut self, shop: &Shop) {
+        self.service.kill();
+        let address = self.address().to_owned();
+        self.service = shop.start_replica_at(&address).await.0;
+    }
+
     /// The merchant's own system, calling this one.
     pub(crate) fn caller(&self, shop: &Shop) -> Caller {
-        Caller { base: self.base.clone(), ..shop.merchant() }
+        shop.merchant_at(&self.base)
     }
 }
 
@@ -362,6 +393,11 @@ impl Chance {
         let given = std::env::var("SCANBACK_TEST_SEED").ok().and_then(|text| text.parse().ok());
         let seed = given.unwrap_or_else(|| Uuid::now_v7().as_u64_pair().1);
         println!("SCANBACK_TEST_SEED={seed}");
+        Self(seed)
+    }
+
+    /// The chance of this seed.
+    pub(crate) const fn of(seed: u64) -> Self {
         Self(seed)
     }
 

@@ -1,6 +1,10 @@
 //! How a shop is opened: orders, settings, wallets, a fresh store.
 
-use std::{collections::BTreeMap, sync::Mutex};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Mutex,
+};
 
 use uuid::Uuid;
 
@@ -16,6 +20,7 @@ pub(crate) struct Opening {
     settings: BTreeMap<String, String>,
     alipay_settings: String,
     second_merchant: bool,
+    sqlite_in: Option<PathBuf>,
 }
 
 impl Opening {
@@ -27,6 +32,7 @@ impl Opening {
             settings: BTreeMap::new(),
             alipay_settings: String::new(),
             second_merchant: false,
+            sqlite_in: None,
         }
     }
 
@@ -61,6 +67,12 @@ impl Opening {
             .setting("redis.key_lease_ms", 3000)
     }
 
+    /// A SQLite ledger in this folder.
+    pub(crate) fn sqlite_in(mut self, folder: &Path) -> Self {
+        self.sqlite_in = Some(folder.to_owned());
+        self
+    }
+
     /// A second merchant, `other`, with accounts of its own at wallets of its own.
     pub(crate) fn with_second_merchant(mut self) -> Self {
         self.second_merchant = true;
@@ -90,7 +102,10 @@ impl Opening {
         }
         let config_file = dir.join("serve.toml");
         std::fs::write(&config_file, &config).unwrap();
-        let store = Store::make(&dir).await;
+        let store = match self.sqlite_in {
+            Some(folder) => Store::Sqlite { file: folder.join("scanback.sqlite") },
+            None => Store::make(&dir).await,
+        };
         let mut settings = BTreeMap::from([
             (variable("http.listen"), "127.0.0.1:0".to_owned()),
             (variable("http.workers"), "2".to_owned()),

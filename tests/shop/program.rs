@@ -10,13 +10,30 @@ use std::{
 
 use super::{PATIENCE, POLL};
 
-/// `scanback`, built by cargo for these tests.
+/// Another binary than the one that cargo built for these tests, for example the release.
+const BINARY: &str = "SCANBACK_TEST_BINARY";
+
+/// `scanback`.
 pub(crate) fn scanback() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_scanback"));
+    let mut command = Command::new(std::env::var_os(BINARY).unwrap_or_else(|| env!("CARGO_BIN_EXE_scanback").into()));
     // more than the default says: what must not be logged must not be logged at any level of ours
     command.env("RUST_LOG", "warn,scanback=trace,scanback_wechat=trace,scanback_alipay=trace,scanback_sandbox=trace");
     command.env("NO_COLOR", "1").stdin(Stdio::null());
     command
+}
+
+/// The library that shows a process another time, where it is installed.
+pub(crate) fn another_time() -> Option<&'static str> {
+    let places = [
+        "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1",
+        "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1",
+    ];
+    let found = places.into_iter().find(|place| Path::new(place).exists());
+    if found.is_none() {
+        assert!(!super::store::is_whole_run(), "tests/run installs faketime");
+        eprintln!("SKIPPED: no libfaketime to test with; on Debian: apt-get install faketime");
+    }
+    found
 }
 
 /// Runs a command to its end; `input` is its standard input.

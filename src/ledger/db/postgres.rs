@@ -7,7 +7,10 @@
 mod address;
 mod tls;
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Timeouts};
 use futures_util::future::{join, join_all};
@@ -25,6 +28,9 @@ use crate::ledger::error::LedgerError;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long to wait for a connection of the pool.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a statement may go without an answer. Longer than the server's own bounds, which tell more; where not even those
+/// come, the line is dead whatever TCP says.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(7);
 /// So many statements wait for company at most.
 const MOST_TOGETHER: usize = 24;
 
@@ -60,7 +66,7 @@ impl Server {
 
     /// A line of the pool.
     pub(super) async fn line(&self) -> Result<Line, LedgerError> {
-        Ok(Line(self.pool.get().await?))
+        Ok(Line { object: Some(self.pool.get().await?), is_silent: AtomicBool::new(false) })
     }
 
     /// Begins a transaction; nothing is sent yet.
@@ -95,23 +101,60 @@ impl Server {
     }
 }
 
-/// A connection that is ours until it is dropped.
-pub(in crate::ledger) struct Line(Object);
+/// A connection that is ours until it is dropped. One that gave no answer in time isn't used again.
+pub(in crate::ledger) struct Line {
+    /// There until the drop.
+    object: Option<Object>,
+    is_silent: AtomicBool,
+}
 
 impl Line {
+    fn object(&self) -> Result<&Object, LedgerError> {
+        self.object.as_ref().ok_or_else(|| LedgerError::Broken("a connection was used after its end".into()))
+    }
+
+    /// What the server says, if it says it in time.
+    async fn answer<T>(
+        &self,
+        asked: impl AsyncFnOnce(&Object) -> Result<T, tokio_postgres::Error>,
+    ) -> Result<T, LedgerError> {
+        match tokio::time::timeout(ANSWER_TIMEOUT, asked(self.object()?)).await {
+            Ok(answer) => Ok(answer?),
+            Err(_) => {
+                self.is_silent.store(true, Ordering::Relaxed);
+                Err(LedgerError::Unavailable("the server gave no answer in time".into()))
+            }
+        }
+    }
+
     async fn prepare(&self, sql: &str, values: &[Value]) -> Result<Statement, LedgerError> {
         let types: Vec<_> = values.iter().map(Value::sql_type).collect();
-        Ok(self.0.prepare_typed_cached(sql, &types).await?)
+        self.answer(async |object| object.prepare_typed_cached(sql, &types).await).await
     }
 
     pub(super) async fn rows(&self, sql: &str, values: &[Value]) -> Result<Vec<Row>, LedgerError> {
         let statement = self.prepare(sql, values).await?;
-        Ok(self.0.query(&statement, &borrowed(values)).await?)
+        self.answer(async |object| object.query(&statement, &borrowed(values)).await).await
     }
 
     pub(super) async fn execute(&self, sql: &str, values: &[Value]) -> Result<u64, LedgerError> {
         let statement = self.prepare(sql, values).await?;
-        Ok(self.0.execute(&statement, &borrowed(values)).await?)
+        self.answer(async |object| object.execute(&statement, &borrowed(values)).await).await
+    }
+
+    /// Takes it out of the pool: the server rolls back what was open on it.
+    fn hang_up(&mut self) {
+        if let Some(object) = self.object.take() {
+            drop(Object::take(object));
+        }
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        if self.is_silent.load(Ordering::Relaxed) {
+            self.hang_up();
+        }
     }
 }
 
@@ -158,10 +201,12 @@ impl Transaction {
             return self.send(both).await;
         }
         self.begun = true;
-        let client = &self.line()?.0;
-        let (begun, both) = join(client.batch_execute("BEGIN"), both(client)).await;
-        begun?;
-        Ok(both?)
+        let begin = async |object: &Object| {
+            let (begun, both) = join(object.batch_execute("BEGIN"), both(object)).await;
+            begun?;
+            both
+        };
+        self.line()?.answer(begin).await
     }
 
     pub(super) async fn execute(&mut self, sql: &'static str, values: Vec<Value>) -> Result<u64, LedgerError> {
@@ -186,7 +231,9 @@ impl Transaction {
     /// Undoes it.
     pub(super) async fn roll_back(mut self) {
         let clean = match &self.line {
-            Some(line) if self.begun => line.0.batch_execute("ROLLBACK").await.is_ok(),
+            Some(line) if self.begun => {
+                line.answer(async |object| object.batch_execute("ROLLBACK").await).await.is_ok()
+            }
             _ => true,
         };
         self.begun = !clean; // dropped as it is where the server didn't hear
@@ -208,25 +255,27 @@ impl Transaction {
         }
         if !self.begun {
             self.begun = true; // before it is sent: whoever goes away meanwhile takes the connection with it
-            self.line()?.0.batch_execute("BEGIN").await?;
+            self.line()?.answer(async |object| object.batch_execute("BEGIN").await).await?;
         }
-        let client: &Client = &self.line()?.0;
-        // each goes out when it is first polled, which is in this order
-        let before = join_all(
-            statements.iter().zip(&waiting).map(|(statement, (_, values))| client.execute_raw(statement, values)),
-        );
-        let (before, last) = join(before, last(client)).await;
-        before.into_iter().collect::<Result<Vec<_>, _>>()?;
-        Ok(last?)
+        let together = async |client: &Object| {
+            // each goes out when it is first polled, which is in this order
+            let before = join_all(
+                statements.iter().zip(&waiting).map(|(statement, (_, values))| client.execute_raw(statement, values)),
+            );
+            let (before, last) = join(before, last(client)).await;
+            before.into_iter().collect::<Result<Vec<_>, _>>()?;
+            last
+        };
+        self.line()?.answer(together).await
     }
 }
 
 impl Drop for Transaction {
     fn drop(&mut self) {
         if self.begun
-            && let Some(Line(object)) = self.line.take()
+            && let Some(mut line) = self.line.take()
         {
-            drop(Object::take(object));
+            line.hang_up();
         }
     }
 }

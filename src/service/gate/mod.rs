@@ -225,9 +225,10 @@ impl Gate {
         shut
     }
 
-    /// Whether refunds are let through now, or on trial.
+    /// Whether calls are let through now, or on trial: refunds, and the questions without which no new order is refunded.
     pub(super) fn is_open(&self) -> bool {
-        !self.breaker(Lane::Refunds).is_open(Instant::now())
+        let now = Instant::now();
+        [Lane::Refunds, Lane::LookUps].into_iter().all(|lane| !self.breaker(lane).is_open(now))
     }
 }
 

@@ -12,9 +12,9 @@ use super::CONNECT_TIMEOUT;
 use crate::ledger::error::LedgerError;
 
 /// PostgreSQL's own bounds: on a statement, on the wait for a row, on a transaction that nobody goes on with.
-const BOUNDS: &str = "-c statement_timeout=10s -c lock_timeout=5s -c idle_in_transaction_session_timeout=15s";
+const BOUNDS: &str = "-c statement_timeout=6s -c lock_timeout=5s -c idle_in_transaction_session_timeout=15s";
 /// After this long without an acknowledgement a line counts as cut.
-const SILENCE: std::time::Duration = std::time::Duration::from_secs(10);
+const SILENCE: std::time::Duration = std::time::Duration::from_secs(7);
 /// Another port than this is written in the address.
 const PORT: u16 = 5432;
 
