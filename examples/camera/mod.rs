@@ -11,7 +11,8 @@ use std::{error::Error, io::Cursor};
 
 use image::{GrayImage, codecs::jpeg::JpegEncoder};
 
-use random::Random;
+#[allow(unused_imports, reason = "not every example that has this camera rolls dice of its own")]
+pub(crate) use random::Random;
 use scene::{Code, Scene};
 
 /// What makes a frame hard.

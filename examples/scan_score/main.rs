@@ -6,6 +6,7 @@
 //! cargo run --release --example scan_score -- fresh SEED
 //! cargo run --release --example scan_score -- bursts SEED COUNT
 //! cargo run --release --example scan_score -- guidance SEED COUNT
+//! cargo run --release --example scan_score -- damaged MANIFEST SEED
 //! ```
 //!
 //! `--part 0/3` takes the third of the corpus that a hash of the names picks, `--without 0/3` the rest. `--core` counts the
@@ -15,6 +16,7 @@
 
 #[path = "../camera/mod.rs"]
 mod camera;
+mod damaged;
 mod frames;
 mod guidance;
 mod peers;
@@ -85,7 +87,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         ["guidance", seed, count, ..] => {
             guidance::run(seed.parse()?, count.parse()?, value("--misses").map(String::as_str), only)?;
         }
-        _ => return Err("scan_score corpus MANIFEST | fresh SEED | bursts SEED COUNT | guidance SEED COUNT".into()),
+        ["damaged", manifest, seed, ..] => {
+            let mut corpus = frames::of_manifest(manifest)?;
+            corpus.retain(|(truth, _)| truth.name.contains(only));
+            damaged::run(&corpus, seed.parse()?, &manner.limits)?;
+        }
+        _ => {
+            return Err("scan_score corpus MANIFEST | fresh SEED | bursts SEED COUNT | guidance SEED COUNT | damaged MANIFEST SEED"
+                .into());
+        }
     }
     Ok(())
 }
@@ -106,7 +116,7 @@ fn score_frames(
     let answers = read_burst_by(&bytes, &manner.limits, &Stage::CHAIN, manner.clock)?;
     let texts: Vec<String> =
         answers.iter().flat_map(|(reading, _)| reading.texts()).map(|text| text.expose().to_owned()).collect();
-    let Some((first, luma)) = answers.first() else { return Ok(()) };
+    let Some((first, pixels)) = answers.first() else { return Ok(()) };
     let looking = first.looking.as_secs_f64() * 1e3;
     let unpacking = first.unpacking.as_secs_f64() * 1e3;
     board.stages(answers.iter().flat_map(|(reading, _)| &reading.looks));
@@ -114,6 +124,7 @@ fn score_frames(
     if manner.misses && !right {
         println!("not as the truth: {}", truth.name);
     }
+    let Some(luma) = pixels else { return Ok(()) };
     for (name, said) in peers.read(luma)? {
         board.note(name, truth, &said);
     }

@@ -360,3 +360,6 @@ mod tests {
         assert!(!format!("{:?}", decided(&[WECHAT_CODE], &[])).contains("4567"));
     }
 }
+
+#[cfg(test)]
+mod properties;

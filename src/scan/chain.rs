@@ -18,7 +18,7 @@ use super::{
     qr::{self, Square},
     quality, square,
     trace::{self, Trace, Why},
-    view::{Local, View},
+    view::{Local, View, WorkedOut},
 };
 
 /// How many frames of a burst the dearer stages look at.
@@ -128,70 +128,96 @@ pub(super) struct Outcome {
     pub(super) traces: Vec<Trace>,
 }
 
-/// A frame and what was worked out for it.
-struct Frame<'a> {
-    view: View<'a>,
-    inverted: Option<GrayImage>,
-    outcome: Outcome,
+/// A frame whose pixels are still needed.
+pub(super) struct Frame {
+    /// Which of the frames it is.
+    pub(super) nth: usize,
+    pub(super) luma: GrayImage,
+    pub(super) worked_out: WorkedOut,
+    inverted: Option<(GrayImage, WorkedOut)>,
+    quality: f32,
 }
 
-/// Runs `stages` until one reads something or the time is over. One outcome a frame; every look is kept, for those who ask
-/// why.
-pub(super) fn run(frames: &[GrayImage], stages: &[Stage], deadline: Deadline) -> Vec<Outcome> {
-    let frame = |luma| Frame { view: View::of(luma), inverted: None, outcome: Outcome::default() };
-    let mut frames: Vec<Frame<'_>> = frames.iter().map(frame).collect();
+/// What the chain made of frames.
+#[derive(Default)]
+pub(super) struct Outcomes {
+    /// One a frame, in their order.
+    pub(super) all: Vec<Outcome>,
+    /// The best frames, best first; of the others no pixels are kept.
+    pub(super) best: Vec<Frame>,
+}
+
+impl Outcomes {
+    pub(super) fn nothing_read(&self) -> bool {
+        self.all.iter().all(|outcome| outcome.readings.is_empty())
+    }
+
+    /// Keeps a frame where it is among the best; equals stay in their order.
+    fn keep(&mut self, frame: Frame) {
+        let at = self.best.partition_point(|other| other.quality >= frame.quality);
+        self.best.insert(at, frame);
+        self.best.truncate(BEST_FRAMES);
+    }
+}
+
+/// Runs `stages` until one reads something or the time is over; every look is kept, for those who ask why.
+///
+/// `frames`, at most `most`, is asked for one picture at a time: the first stage looks at it, and its pixels go unless it is
+/// among the best.
+pub(super) fn run(
+    frames: impl Iterator<Item = GrayImage>,
+    most: usize,
+    stages: &[Stage],
+    deadline: Deadline,
+) -> Outcomes {
+    let mut outcomes = Outcomes::default();
     let mut evidence = Evidence::default();
-    let mut best: Vec<usize> = Vec::new();
-    for (nth, &stage) in stages.iter().enumerate() {
-        if nth == 1 {
-            best = quality::best_first(frames.iter().map(|frame| frame.view.luma));
-            best.truncate(BEST_FRAMES);
-        }
-        let order: Vec<usize> = if nth == 0 { (0..frames.len()).collect() } else { best.clone() };
-        for at in order {
-            // The first stage always has its turn: a machine so busy that the time is over before it began must still read.
-            if nth > 0 && deadline.is_over() {
-                return outcomes(frames);
+    let Some((&first, dearer)) = stages.split_first() else { return outcomes };
+    for (nth, luma) in frames.enumerate() {
+        let quality = if most > 1 { quality::quality(&luma) } else { 0.0 }; // of one there is nothing to choose
+        let mut frame = Frame { nth, luma, worked_out: WorkedOut::default(), inverted: None, quality };
+        let mut outcome = Outcome::default();
+        // It always has its turn: a machine so busy that the time is over before it began must still read.
+        take_a_look(&mut frame, &mut outcome, first, deadline, &mut evidence);
+        outcomes.all.push(outcome);
+        outcomes.keep(frame);
+    }
+    for &stage in dearer {
+        for frame in &mut outcomes.best {
+            if outcomes.all.iter().any(|outcome| !outcome.readings.is_empty()) || deadline.is_over() {
+                return outcomes;
             }
-            let Some(frame) = frames.get_mut(at) else { continue };
-            let mut seen = take_a_look(frame, stage, deadline);
-            evidence.weigh(stage, at, &mut seen);
-            frame.outcome.readings.extend(seen.read.into_iter().map(|reading| (reading, stage)));
-            if nth > 0 && !frame.outcome.readings.is_empty() {
-                return outcomes(frames);
-            }
-        }
-        if frames.iter().any(|frame| !frame.outcome.readings.is_empty()) {
-            break;
+            let Some(outcome) = outcomes.all.get_mut(frame.nth) else { continue };
+            take_a_look(frame, outcome, stage, deadline, &mut evidence);
         }
     }
-    outcomes(frames)
-}
-
-fn outcomes(frames: Vec<Frame<'_>>) -> Vec<Outcome> {
-    frames.into_iter().map(|frame| frame.outcome).collect()
+    outcomes
 }
 
 /// One stage's look at one frame, kept among its looks. A decoder that panics has seen nothing.
-fn take_a_look(frame: &mut Frame<'_>, stage: Stage, deadline: Deadline) -> Seen {
+fn take_a_look(frame: &mut Frame, outcome: &mut Outcome, stage: Stage, deadline: Deadline, evidence: &mut Evidence) {
     let began = deadline.used();
-    let seen = if stage.is_inverted() {
-        let inverted = frame.inverted.get_or_insert_with(|| invert(frame.view.luma));
-        guarded(|| look(stage, &View::of(inverted), deadline))
+    let (luma, worked_out) = if stage.is_inverted() {
+        let (luma, worked_out) = frame.inverted.get_or_insert_with(|| (invert(&frame.luma), WorkedOut::default()));
+        (&*luma, worked_out)
     } else {
-        guarded(|| look(stage, &frame.view, deadline))
+        (&frame.luma, &mut frame.worked_out)
     };
+    let view = View::with(luma, std::mem::take(worked_out));
+    let seen = guarded(|| look(stage, &view, deadline));
+    *worked_out = view.into_worked_out();
     let panicked = seen.is_none();
     let mut seen = seen.unwrap_or_default();
     let all = seen.read.len();
     seen.read.retain(|one| !one.text.is_empty());
     let (read, empty) = (seen.read.len(), all - seen.read.len());
-    let elapsed = deadline.used() - began;
+    let elapsed = deadline.used().saturating_sub(began);
     let damaged = seen.traces.iter().filter(|trace| trace.why == Why::NotCorrected).count();
-    frame.outcome.looks.push(Look { stage, elapsed, read, damaged, empty, panicked });
+    outcome.looks.push(Look { stage, elapsed, read, damaged, empty, panicked });
     let traces = seen.traces.drain(..).take(trace::MOST);
-    frame.outcome.traces.extend(traces.map(|one| Trace { stage: Some(stage), ..one }));
-    seen
+    outcome.traces.extend(traces.map(|one| Trace { stage: Some(stage), ..one }));
+    evidence.weigh(stage, frame.nth, &mut seen);
+    outcome.readings.extend(seen.read.into_iter().map(|reading| (reading, stage)));
 }
 
 fn look(stage: Stage, view: &View<'_>, deadline: Deadline) -> Seen {
@@ -260,7 +286,6 @@ fn invert(luma: &GrayImage) -> GrayImage {
 }
 
 /// The finder patterns of dark QR codes in sight: centre and width, in pixels.
-pub(super) fn finder_patterns(luma: &GrayImage) -> Vec<(f32, f32, f32)> {
-    let view = View::of(luma);
+pub(super) fn finder_patterns(view: &View<'_>) -> Vec<(f32, f32, f32)> {
     guarded(|| view.black_and_white().map(qr::finder_patterns)).flatten().unwrap_or_default()
 }

@@ -49,6 +49,11 @@ impl Deadline {
         self.used() >= self.budget
     }
 
+    /// The same, but over this much earlier.
+    pub(super) fn less(self, kept: Duration) -> Self {
+        Self { budget: self.budget.saturating_sub(kept), ..self }
+    }
+
     /// The same, but over after `share` of the budget from now: for a search that may go on only once it has found a trace.
     pub(super) fn within(self, share: f32) -> Self {
         Self { budget: self.budget.min(self.used() + self.budget.mul_f32(share)), ..self }

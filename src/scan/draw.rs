@@ -52,6 +52,43 @@ pub(super) fn png(picture: GrayImage) -> Vec<u8> {
     encoded(picture, ImageFormat::Png)
 }
 
+/// An interlaced PNG (Adam7): seven passes, each of every so many pixels.
+pub(super) fn interlaced_png(picture: &image::RgbImage) -> Vec<u8> {
+    let (width, height) = picture.dimensions();
+    let mut rows = Vec::new();
+    for ([left, top], [right, down]) in [
+        ([0, 0], [8, 8]),
+        ([4, 0], [8, 8]),
+        ([0, 4], [4, 8]),
+        ([2, 0], [4, 4]),
+        ([0, 2], [2, 4]),
+        ([1, 0], [2, 2]),
+        ([0, 1], [1, 2]),
+    ] {
+        for y in (top..height).step_by(down) {
+            rows.push(0); // no filter
+            rows.extend((left..width).step_by(right).flat_map(|x| picture.get_pixel(x, y).0));
+        }
+    }
+    let mut stored = vec![0x78, 0x01];
+    let pieces = rows.chunks(0xffff);
+    let last = pieces.len() - 1;
+    for (nth, piece) in pieces.enumerate() {
+        let length = u16::try_from(piece.len()).unwrap();
+        stored.push(u8::from(nth == last));
+        stored.extend(length.to_le_bytes().iter().chain(&(!length).to_le_bytes()).chain(piece));
+    }
+    let (a, b) =
+        rows.iter().fold((1, 0), |(a, b), byte| ((a + u32::from(*byte)) % 65_521, (b + a + u32::from(*byte)) % 65_521));
+    stored.extend((b << 16 | a).to_be_bytes());
+    let chunk = |kind: &[u8], body: &[u8]| {
+        let named = [kind, body].concat();
+        [&u32::try_from(body.len()).unwrap().to_be_bytes(), &named[..], &crc32(&named).to_be_bytes()].concat()
+    };
+    let header = [&width.to_be_bytes()[..], &height.to_be_bytes(), &[8, 2, 0, 0, 1]].concat();
+    [&b"\x89PNG\r\n\x1a\n"[..], &chunk(b"IHDR", &header), &chunk(b"IDAT", &stored), &chunk(b"IEND", b"")].concat()
+}
+
 /// A JPEG with one more segment at its start.
 pub(super) fn jpeg_with(picture: impl Into<DynamicImage>, marker: u8, segment: &[u8]) -> Vec<u8> {
     let mut file = encoded(picture, ImageFormat::Jpeg);

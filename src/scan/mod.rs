@@ -43,6 +43,7 @@ use std::time::{Duration, Instant};
 use image::GrayImage;
 use serde::Serialize;
 
+use self::view::View;
 pub use self::{
     chain::{Look, Stage},
     deadline::Clock,
@@ -51,6 +52,9 @@ pub use self::{
     trace::{Trace, Why},
 };
 use crate::domain::code::ScannedText;
+
+/// The part of the budget that is kept for measuring why nothing was read: one in so many.
+const SIGHT_SHARE: u32 = 15;
 
 /// What a frame may cost. All but the budget are checked before a pixel is unpacked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,8 +65,9 @@ pub struct Limits {
     pub max_pixels: u64,
     /// Pixels of its longer side.
     pub max_side: u32,
-    /// How long the decoders may look, at all frames of a burst together, unpacking not counted. It is asked between stages
-    /// and, within them, between rows and candidates. By the clock on the wall.
+    /// How long a request may take, all frames of a burst together, from unpacking the first to the reason why nothing was
+    /// read. It is asked between frames and stages and, within these, between rows and candidates; the first frame is always
+    /// unpacked and looked at once. By the clock on the wall.
     pub budget: Duration,
 }
 
@@ -128,13 +133,13 @@ pub struct Reading {
     pub height: u32,
     /// How long unpacking took.
     pub unpacking: Duration,
-    /// How long the decoders looked, at all frames of a burst together.
+    /// How long all but unpacking took, for all frames of a burst together.
     pub looking: Duration,
     /// Each stage that had its turn with this frame.
     pub looks: Vec<Look>,
     /// What could have been a code and was not read, in the order in which it was given up.
     pub traces: Vec<Trace>,
-    /// Measured only where nothing was read, in no frame.
+    /// Measured only where nothing was read, in no frame, and in the best of them.
     pub sight: Option<Sight>,
 }
 
@@ -221,15 +226,16 @@ pub fn read_frame_by(
     stages: &[Stage],
     clock: Clock,
 ) -> Result<(Reading, GrayImage), FrameError> {
-    let mut one = read_burst_by(&[bytes], limits, stages, clock)?;
-    one.pop().ok_or_else(|| FrameError::Damaged { why: "nothing came of it".to_owned() })
+    let one = read_burst_by(&[bytes], limits, stages, clock)?.pop();
+    let (reading, luma) = one.ok_or_else(|| FrameError::Damaged { why: "nothing came of it".to_owned() })?;
+    Ok((reading, luma.unwrap_or_default())) // one frame is among the best
 }
 
 /// Reads all codes in the frames of one moment, which show the same thing: one budget for all. The cheapest stage looks at
 /// each of them, dearer ones at the best, and what no frame shows well enough alone is put together.
 ///
-/// One answer for each frame that is a picture, in their order; a code that was read by several frames together is in the
-/// last of them.
+/// One frame is in memory as pixels at a time, and the best three. One answer for each frame that is a picture, in their order;
+/// frames that the time didn't reach have none. A code that was read by several frames together is in the last of them.
 /// # Errors
 /// [`FrameError`] of the last frame where none can be unpacked.
 pub fn read_burst(frames: &[&[u8]], limits: &Limits) -> Result<Vec<Reading>, FrameError> {
@@ -237,7 +243,7 @@ pub fn read_burst(frames: &[&[u8]], limits: &Limits) -> Result<Vec<Reading>, Fra
     Ok(answers.into_iter().map(|(reading, _)| reading).collect())
 }
 
-/// [`read_burst`] by stages and a clock of one's own choice, and the pixels that were looked at.
+/// [`read_burst`] by stages and a clock of one's own choice, and the pixels of the best frames.
 /// # Errors
 /// As [`read_burst`].
 pub fn read_burst_by(
@@ -245,37 +251,54 @@ pub fn read_burst_by(
     limits: &Limits,
     stages: &[Stage],
     clock: Clock,
-) -> Result<Vec<(Reading, GrayImage)>, FrameError> {
-    let (mut pictures, mut unpacking, mut refused) = (Vec::new(), Vec::new(), None);
-    for bytes in frames {
-        let began = Instant::now();
-        match picture::unpack(bytes, limits) {
-            Ok(luma) => {
-                pictures.push(luma);
-                unpacking.push(began.elapsed());
+) -> Result<Vec<(Reading, Option<GrayImage>)>, FrameError> {
+    let request = deadline::Deadline::after(limits.budget, clock);
+    let (mut unpacked, mut refused) = (Vec::new(), None);
+    let mut left = frames.iter();
+    // One picture at a time, when the chain asks for it. The first is unpacked to its end; it is bounded by its size.
+    let pictures = std::iter::from_fn(|| {
+        while let Some(bytes) = left.next().filter(|_| unpacked.is_empty() || !request.is_over()) {
+            let began = Instant::now();
+            match picture::unpack(bytes, limits) {
+                Ok(luma) => {
+                    unpacked.push((began.elapsed(), luma.dimensions()));
+                    return Some(luma);
+                }
+                Err(error) => refused = Some(error),
             }
-            Err(error) => refused = Some(error),
         }
-    }
-    if let Some(error) = refused.filter(|_| pictures.is_empty()) {
+        None
+    });
+    let mut outcomes = chain::run(pictures, frames.len(), stages, request.less(limits.budget / SIGHT_SHARE));
+    if let Some(error) = refused.filter(|_| unpacked.is_empty()) {
         return Err(error);
     }
-    let deadline = deadline::Deadline::after(limits.budget, clock);
-    let outcomes = chain::run(&pictures, stages, deadline);
-    let looking = deadline.used();
-    let nothing_read = outcomes.iter().all(|outcome| outcome.readings.is_empty());
-    let answers = outcomes.into_iter().zip(pictures).zip(unpacking).map(|((outcome, luma), unpacking)| {
+    let mut sight = None;
+    if outcomes.nothing_read()
+        && let Some(best) = outcomes.best.first_mut()
+        && let Some(outcome) = outcomes.all.get_mut(best.nth)
+    {
+        let view = View::with(&best.luma, std::mem::take(&mut best.worked_out));
+        sight = Some((best.nth, Sight::of(&view, &mut outcome.traces)));
+    }
+    let unpacking = unpacked.iter().map(|(time, _)| *time).sum();
+    let looking = request.used().saturating_sub(unpacking);
+    let mut pixels: Vec<Option<GrayImage>> = unpacked.iter().map(|_| None).collect();
+    for best in outcomes.best {
+        pixels[best.nth] = Some(best.luma);
+    }
+    let answers = outcomes.all.into_iter().zip(unpacked).zip(pixels).enumerate();
+    let answer = |(nth, ((outcome, (unpacking, (width, height))), luma)): (usize, ((chain::Outcome, _), _))| {
         let symbol = |(one, stage): (chain::Reading, Stage)| {
             let text = ScannedText::new(one.text)?;
             Some(Symbol { symbology: one.symbology, text, corners: one.corners.to_pixels(), stage })
         };
         let symbols = outcome.readings.into_iter().filter_map(symbol).collect();
-        let mut traces = outcome.traces;
-        let sight = nothing_read.then(|| Sight::of(&luma, &mut traces));
-        let (width, height) = luma.dimensions();
-        (Reading { symbols, width, height, unpacking, looking, looks: outcome.looks, traces, sight }, luma)
-    });
-    Ok(answers.collect())
+        let sight = sight.filter(|(of, _)| *of == nth).map(|(_, sight)| sight);
+        let (looks, traces) = (outcome.looks, outcome.traces);
+        (Reading { symbols, width, height, unpacking, looking, looks, traces, sight }, luma)
+    };
+    Ok(answers.map(answer).collect())
 }
 
 #[cfg(test)]

@@ -8,8 +8,9 @@ use image::GrayImage;
 use super::{
     Corners, Symbology, chain,
     grey::{Grey, Spot},
-    regions::{Edges, Stripes},
+    regions::Stripes,
     trace::{Trace, Why},
+    view::View,
 };
 
 /// Bars have at least this many edges: what has fewer is a shelf or a line of writing. The shortest Code 128 has 26.
@@ -50,9 +51,9 @@ pub(super) struct Places {
 impl Places {
     /// Stages that found a grid, or one row's text, know best; then three finder patterns; then bars. What is new is added
     /// to `traces`.
-    pub(super) fn of(luma: &GrayImage, traces: &mut Vec<Trace>) -> Self {
-        let edges = Edges::of(Grey::of(luma));
-        let found = chain::finder_patterns(luma);
+    pub(super) fn of(view: &View<'_>, traces: &mut Vec<Trace>) -> Self {
+        let (luma, edges) = (view.luma, view.edges());
+        let found = chain::finder_patterns(view);
         let patterns: Vec<Pattern> =
             found.iter().take(MOST_PATTERNS).map(|&(x, y, size)| Pattern { x, y, size }).collect();
         // Of several the first: a stage names the one that fits best first, and `max` takes the last of equals.

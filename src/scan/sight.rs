@@ -3,7 +3,7 @@
 
 use image::GrayImage;
 
-use super::{Symbology, place::Places, trace::Trace};
+use super::{Symbology, place::Places, trace::Trace, view::View};
 
 /// Below this 95th percentile of luma even the lightest parts are dark.
 const DARK_BELOW: u8 = 100;
@@ -79,8 +79,11 @@ pub struct Sight {
 
 impl Sight {
     /// Measures where `traces` of a code are, or could be; places that no stage knew are added to them.
-    pub(super) fn of(luma: &GrayImage, traces: &mut Vec<Trace>) -> Self {
-        let places = Places::of(luma, traces);
+    ///
+    /// No clock stops it: black and white and edges are the stages' own (`view`), and of a large part some rows are counted.
+    pub(super) fn of(view: &View<'_>, traces: &mut Vec<Trace>) -> Self {
+        let luma = view.luma;
+        let places = Places::of(view, traces);
         let whole = Measures::of(luma);
         let inside = places.best.and_then(|place| part(luma, bounds(&place))).map(|part| Measures::of(&part));
         let reason = match (places.best, inside) {
@@ -196,12 +199,16 @@ fn blown_in(place: &Trace, luma: &GrayImage) -> f32 {
     part(luma, bounds(place)).map_or(0.0, |part| blown_share(&part, tile))
 }
 
-/// How often each luma and each step from a pixel to its right and to its lower neighbour occurs, on every second row.
+/// Rows that are counted at most, about.
+const ROWS: u32 = 540;
+
+/// How often each luma and each step from a pixel to its right and to its lower neighbour occurs, on every second row, of large
+/// pictures on fewer.
 fn histograms(luma: &GrayImage) -> ([u32; 256], [u32; 256], [u32; 256]) {
     let (mut light, mut across, mut down) = ([0; 256], [0; 256], [0; 256]);
     let width = (luma.width() as usize).max(1);
     let rows = luma.as_raw().chunks_exact(width);
-    for (row, below) in rows.clone().zip(rows.skip(1)).step_by(2) {
+    for (row, below) in rows.clone().zip(rows.skip(1)).step_by((luma.height() / ROWS).max(2) as usize) {
         for (pair, under) in row.windows(2).zip(below) {
             light[usize::from(pair[0])] += 1;
             across[usize::from(pair[0].abs_diff(pair[1]))] += 1;

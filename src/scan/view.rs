@@ -14,15 +14,31 @@ use super::{black::black_and_white, code128::Lines, grey::Grey, regions::Edges};
 pub(super) struct View<'a> {
     pub(super) luma: &'a GrayImage,
     lines: Option<GlobalHistogramBinarizer<Luma8Source<'a>>>,
+    worked_out: WorkedOut,
+}
+
+/// What was worked out for a picture. It borrows nothing, so that it is kept while the picture goes from hand to hand.
+#[derive(Default)]
+pub(super) struct WorkedOut {
     black_and_white: OnceCell<Option<BitMatrix>>,
     edges: OnceCell<Edges>,
 }
 
 impl<'a> View<'a> {
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn of(luma: &'a GrayImage) -> Self {
+        Self::with(luma, WorkedOut::default())
+    }
+
+    /// With what an earlier view of the same picture has worked out.
+    pub(super) fn with(luma: &'a GrayImage, worked_out: WorkedOut) -> Self {
         let source = Luma8Source::new_with_slice(luma.as_raw(), luma.width(), luma.height());
         let lines = source.ok().map(GlobalHistogramBinarizer::new);
-        Self { luma, lines, black_and_white: OnceCell::new(), edges: OnceCell::new() }
+        Self { luma, lines, worked_out }
+    }
+
+    pub(super) fn into_worked_out(self) -> WorkedOut {
+        self.worked_out
     }
 
     pub(super) fn grey(&self) -> Grey<'a> {
@@ -30,11 +46,11 @@ impl<'a> View<'a> {
     }
 
     pub(super) fn black_and_white(&self) -> Option<&BitMatrix> {
-        self.black_and_white.get_or_init(|| black_and_white(self.luma)).as_ref()
+        self.worked_out.black_and_white.get_or_init(|| black_and_white(self.luma)).as_ref()
     }
 
     pub(super) fn edges(&self) -> &Edges {
-        self.edges.get_or_init(|| Edges::of(self.grey()))
+        self.worked_out.edges.get_or_init(|| Edges::of(self.grey()))
     }
 }
 

@@ -43,6 +43,19 @@ fn a_burst_has_one_budget() {
     let empty = png(paper(400, 300));
     let limits = Limits { budget: Duration::ZERO, ..UNHURRIED };
     let readings = read_burst(&[&empty, &empty, &empty], &limits).unwrap();
-    assert!(readings.iter().all(|reading| reading.looks.len() == 1), "the first stage sees all, the others none");
-    assert!(readings.iter().all(|reading| reading.sight.is_some()));
+    assert_eq!(readings.len(), 1, "the first is unpacked whatever it costs, the others are not");
+    assert_eq!(readings[0].looks.len(), 1, "and the first stage sees it");
+    assert!(readings[0].sight.is_some());
+}
+
+#[test]
+fn of_many_frames_the_pixels_of_the_best_three_are_kept() {
+    let empty = |shade| png(GrayImage::from_fn(400, 300, |x, _| image::Luma([if x % 50 < 25 { 255 } else { shade }])));
+    let frames: Vec<Vec<u8>> = [250, 0, 200, 100, 220, 50, 240, 210].map(empty).into();
+    let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
+    let answers = read_burst_by(&frames, &UNHURRIED, &[Stage::Rxing], Clock::Wall).unwrap();
+    let kept: Vec<bool> = answers.iter().map(|(_, pixels)| pixels.is_some()).collect();
+    assert_eq!(kept, [false, true, false, true, false, true, false, false]);
+    let sights: Vec<bool> = answers.iter().map(|(reading, _)| reading.sight.is_some()).collect();
+    assert_eq!(sights, [false, true, false, false, false, false, false, false], "the sharpest tells why");
 }

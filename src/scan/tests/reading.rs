@@ -136,6 +136,8 @@ fn every_kind_of_pixel_is_read() {
     for (kind, file) in [
         ("grey PNG", encoded(picture.clone(), ImageFormat::Png)),
         ("colour PNG", encoded(picture.to_rgb8(), ImageFormat::Png)),
+        ("interlaced colour PNG", interlaced_png(&picture.to_rgb8())),
+        ("interlaced, narrow PNG", interlaced_png(&picture.crop_imm(0, 0, 317, 233).to_rgb8())),
         ("16-bit PNG", encoded(bit_16, ImageFormat::Png)),
         ("transparent PNG", encoded(on_nothing, ImageFormat::Png)),
         ("transparent 16-bit PNG", encoded(picture.to_rgba16(), ImageFormat::Png)),
