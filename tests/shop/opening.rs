@@ -111,7 +111,7 @@ impl Opening {
             (variable("http.workers"), "2".to_owned()),
             (variable("database.url"), store.url()),
         ]);
-        settings.extend(Store::redis_url().map(|url| (variable("redis.url"), url)));
+        settings.extend(Store::next_redis_url().map(|url| (variable("redis.url"), url)));
         settings.extend(self.settings);
         for (wallet, number, fen) in self.orders {
             sandboxes[0].pay(wallet, number, fen).await;

@@ -1,6 +1,7 @@
 //! Where the shop under test keeps its truth: a SQLite file, or a database of its own on a PostgreSQL server, with Redis.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};
 use uuid::Uuid;
@@ -11,8 +12,11 @@ use super::line::Line;
 const STORE: &str = "SCANBACK_TEST_STORE";
 /// A database of a PostgreSQL server on which databases may be made and dropped.
 const POSTGRES_URL: &str = "SCANBACK_TEST_POSTGRES_URL";
-/// A Redis server for keys of tests alone.
+/// A Redis server for keys of tests alone, with as many databases as `REDIS_DATABASES` says.
 const REDIS_URL: &str = "SCANBACK_TEST_REDIS_URL";
+/// Each shop has a database of its own: all of them are the merchant `demo`, and a merchant's quotas are shared.
+const REDIS_DATABASES: usize = 256;
+static NEXT_REDIS_DATABASE: AtomicUsize = AtomicUsize::new(0);
 
 fn named(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set; tests/run sets it"))
@@ -96,9 +100,10 @@ impl Store {
         }
     }
 
-    /// What `redis.url` is set to, if this run has Redis.
-    pub(crate) fn redis_url() -> Option<String> {
-        on_postgres().then(|| named(REDIS_URL))
+    /// What `redis.url` is set to, if this run has Redis: another database of the server each time.
+    pub(crate) fn next_redis_url() -> Option<String> {
+        let database = || NEXT_REDIS_DATABASE.fetch_add(1, Ordering::Relaxed) % REDIS_DATABASES;
+        on_postgres().then(|| format!("{}/{}", named(REDIS_URL), database()))
     }
 
     /// Changes the truth behind the desk's back: for states that only people with access to the database can make.
