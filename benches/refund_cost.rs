@@ -7,98 +7,25 @@
 //! The service and the sandbox run as processes of their own from the release binary. A merchant token, JSON, WeChat orders
 //! that are checked already, no scan, no PIN; each refund ends by the wallet's notification.
 
+mod measure;
+
 use std::{
     fs,
-    io::{BufRead as _, BufReader},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::Command,
     time::{Duration, Instant},
 };
 
-use aws_lc_rs::{
-    rand::SystemRandom,
-    rsa::{KeyPair, KeySize},
-    signature::{self, KeyPair as _, UnparsedPublicKey},
-};
 use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
+
+use measure::{Failure, Running, rsa_unit};
 
 const REFUNDS: usize = 600;
 const WARM_UP: usize = 100;
 const AT_ONCE: usize = 16;
 /// The wallet's minute is a second.
 const TIME_SCALE: &str = "60";
-/// `USER_HZ` of Linux: ticks a second in /proc/PID/stat.
-const TICKS_PER_SECOND: f64 = 100.0;
-
-type Failure = Box<dyn std::error::Error>;
-
-/// A child process that is gone with us.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-impl Running {
-    /// Starts the binary; the process and the address that its line `… on URL` names.
-    fn start(args: &[&str], env: &[(&str, &str)]) -> Result<(Self, String), Failure> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_scanback"));
-        command.args(args).envs(env.iter().copied()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.spawn()?;
-        let output = child.stdout.take().ok_or("no output")?;
-        let running = Self(child);
-        for line in BufReader::new(output).lines() {
-            if let Some((_, url)) = line?.split_once(" on http") {
-                return Ok((running, format!("http{}", url.trim())));
-            }
-        }
-        Err("it ended before it listened".into())
-    }
-
-    /// CPU seconds, user and system.
-    fn cpu(&self) -> Result<f64, Failure> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.0.id()))?;
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
-        let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok()).ok_or("no ticks");
-        Ok((ticks(11)? + ticks(12)?) / TICKS_PER_SECOND)
-    }
-
-    /// Resident memory in megabytes.
-    fn memory(&self) -> Result<f64, Failure> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).ok_or("no VmRSS")?;
-        Ok(line.split_whitespace().nth(1).ok_or("no number")?.parse::<f64>()? / 1024.0)
-    }
-}
-
-/// CPU seconds of one signature and one verification: the unit of the figure.
-fn rsa_unit() -> Result<(f64, f64), Failure> {
-    let key = KeyPair::generate(KeySize::Rsa2048)?;
-    let (message, random) = ([7; 400], SystemRandom::new());
-    let mut signed = vec![0; key.public_modulus_len()];
-    let public = UnparsedPublicKey::new(&signature::RSA_PKCS1_2048_8192_SHA256, key.public_key().as_ref().to_vec());
-    let timed = |work: &mut dyn FnMut() -> Result<(), Failure>, times: u32| -> Result<f64, Failure> {
-        // the best of five rounds: the machine is shared
-        let mut best = f64::MAX;
-        for _ in 0..5 {
-            let began = Instant::now();
-            for _ in 0..times {
-                work()?;
-            }
-            best = best.min(began.elapsed().as_secs_f64() / f64::from(times));
-        }
-        Ok(best)
-    };
-    let sign = timed(&mut || Ok(key.sign(&signature::RSA_PKCS1_SHA256, &random, &message, &mut signed)?), 200)?;
-    key.sign(&signature::RSA_PKCS1_SHA256, &random, &message, &mut signed)?;
-    let verify = timed(&mut || Ok(public.verify(&message, &signed)?), 2000)?;
-    Ok((sign, verify))
-}
-
 /// Seconds of one PIN check, the best of five.
 fn pin_check() -> Result<f64, Failure> {
     let pin = scanback::service::Pin::parse("246810")?;

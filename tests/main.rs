@@ -17,6 +17,7 @@ mod kept_books;
 mod keys;
 mod limits;
 mod notifications;
+mod partner;
 mod patience;
 mod payers;
 mod random_day;

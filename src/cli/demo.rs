@@ -54,6 +54,7 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
         control_token: None,
         time_scale: TIME_SCALE,
         keep_books: false,
+        partner: false,
         no_verify: false,
     })
     .await?;

@@ -31,6 +31,9 @@ pub(super) struct SandboxArgs {
     /// Orders and refunds survive a restart, in books.jsonl of the directory
     #[arg(long)]
     keep_books: bool,
+    /// The WeChat account is a partner's (服务商), which acts for one merchant
+    #[arg(long)]
+    partner: bool,
     /// For load tests only: believes requests without looking at their signatures
     #[arg(long)]
     no_verify: bool,
@@ -46,6 +49,7 @@ pub(super) async fn run(args: SandboxArgs) -> anyhow::Result<()> {
         control_token: args.control_token,
         time_scale: args.time_scale,
         keep_books: args.keep_books,
+        partner: args.partner,
         no_verify: args.no_verify,
     })
     .await?;

@@ -27,6 +27,11 @@ async fn wechat_pay_passes_the_suite_with_certificates_that_it_must_fetch() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn wechat_pay_passes_the_suite_as_a_partner() {
+    passes(&SandboxStage::wechat_partner().await, 40).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn alipay_passes_the_suite_in_public_key_mode() {
     passes(&SandboxStage::alipay(KeyMode::PublicKey).await, 40).await;
 }

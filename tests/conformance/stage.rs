@@ -54,7 +54,7 @@ fn folder(name: &str) -> PathBuf {
     dir
 }
 
-async fn sandbox(name: &str) -> Sandbox {
+async fn sandbox(name: &str, partner: bool) -> Sandbox {
     let options = Options {
         listen: "127.0.0.1:0".parse().unwrap(),
         tls_listen: None,
@@ -63,6 +63,7 @@ async fn sandbox(name: &str) -> Sandbox {
         control_token: None,
         time_scale: SCALE,
         keep_books: false,
+        partner,
         no_verify: false,
     };
     Sandbox::start(options).await.unwrap()
@@ -79,7 +80,16 @@ pub(super) fn client() -> reqwest::Client {
 
 impl SandboxStage {
     pub(super) async fn wechat(mode: KeyMode) -> Self {
-        let sandbox = sandbox(&format!("wechat-{mode:?}")).await;
+        Self::wechat_as(&format!("wechat-{mode:?}"), mode, false).await
+    }
+
+    /// WeChat Pay in partner mode (wechat-pay §19).
+    pub(super) async fn wechat_partner() -> Self {
+        Self::wechat_as("wechat-partner", KeyMode::PublicKey, true).await
+    }
+
+    async fn wechat_as(name: &str, mode: KeyMode, partner: bool) -> Self {
+        let sandbox = sandbox(name, partner).await;
         let text = |name: &str| std::fs::read_to_string(sandbox.dir().join("wechat").join(name)).unwrap();
         let params: Value = serde_json::from_str(&text("params.json")).unwrap();
         let param = |name: &str| params[name].as_str().unwrap().to_owned();
@@ -91,8 +101,8 @@ impl SandboxStage {
             merchant_key: text("merchant_key.pem").into(),
             merchant_cert: Some(text("merchant_cert.pem")),
             merchant_serial: None,
-            sub_mchid: None,
-            sub_appid: None,
+            sub_mchid: partner.then(|| param("sub_mchid")),
+            sub_appid: partner.then(|| param("sub_appid")),
             funds_account: None,
             apiv3_key: param("apiv3_key").into(),
             apiv2_key: Some(param("apiv2_key").into()),
@@ -105,7 +115,7 @@ impl SandboxStage {
     }
 
     pub(super) async fn alipay(mode: KeyMode) -> Self {
-        let sandbox = sandbox(&format!("alipay-{mode:?}")).await;
+        let sandbox = sandbox(&format!("alipay-{mode:?}"), false).await;
         let text = |name: &str| std::fs::read_to_string(sandbox.dir().join("alipay").join(name)).unwrap();
         let params: Value = serde_json::from_str(&text("params.json")).unwrap();
         let param = |name: &str| params[name].as_str().unwrap().to_owned();

@@ -17,7 +17,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// The longest life of a service.
 const LONGEST_LIFE_MS: u64 = 2_500;
 /// More orders than are refunded in a minute of deaths.
-const ORDERS: usize = 4_000;
+const ORDERS: usize = 12_000;
 /// What the wallets do meanwhile, and how often.
 const MOODS: [(&str, &str, f64); 5] = [
     ("refund", "effect_then_reset", 0.05),

@@ -20,6 +20,7 @@ pub(crate) struct Opening {
     settings: BTreeMap<String, String>,
     alipay_settings: String,
     second_merchant: bool,
+    partner: bool,
     sqlite_in: Option<PathBuf>,
 }
 
@@ -32,6 +33,7 @@ impl Opening {
             settings: BTreeMap::new(),
             alipay_settings: String::new(),
             second_merchant: false,
+            partner: false,
             sqlite_in: None,
         }
     }
@@ -79,6 +81,12 @@ impl Opening {
         self
     }
 
+    /// The account at WeChat Pay is a partner's (服务商).
+    pub(crate) fn as_partner(mut self) -> Self {
+        self.partner = true;
+        self
+    }
+
     /// Opens it.
     pub(crate) async fn open(self) -> Shop {
         let mut shop = self.prepare().await;
@@ -90,11 +98,12 @@ impl Opening {
     pub(crate) async fn prepare(self) -> Shop {
         let dir = std::env::temp_dir().join(format!("scanback-test-{}", Uuid::now_v7().simple()));
         std::fs::create_dir(&dir).unwrap();
-        let mut sandboxes = vec![Sandbox::start("sandbox", &dir, self.time_scale, false).await];
+        let arguments: &[&str] = if self.partner { &["--partner"] } else { &[] };
+        let mut sandboxes = vec![Sandbox::start("sandbox", &dir, self.time_scale, false, arguments).await];
         let mut config = std::fs::read_to_string(sandboxes[0].dir.join("scanback.toml")).unwrap();
         config.push_str(&self.alipay_settings); // the account is the last section of the file
         if self.second_merchant {
-            let other = Sandbox::start("other-sandbox", &dir, self.time_scale, true).await;
+            let other = Sandbox::start("other-sandbox", &dir, self.time_scale, true, &[]).await;
             let theirs = std::fs::read_to_string(other.dir.join("scanback.toml")).unwrap();
             let (_, merchant) = theirs.split_once("[[merchant]]").unwrap();
             config.push_str(&format!("\n[[merchant]]{}", merchant.replacen("\"demo\"", "\"other\"", 1)));

@@ -71,8 +71,14 @@ pub(crate) struct Sandbox {
 }
 
 impl Sandbox {
-    /// Starts one under `dir`. `own_identity`: other accounts and keys than all others.
-    pub(crate) async fn start(name: &'static str, dir: &Path, time_scale: u32, own_identity: bool) -> Self {
+    /// Starts one under `dir`. `own_identity`: other accounts and keys than all others. `arguments`: more of the command's.
+    pub(crate) async fn start(
+        name: &'static str,
+        dir: &Path,
+        time_scale: u32,
+        own_identity: bool,
+        arguments: &[&str],
+    ) -> Self {
         let dir = dir.join(name);
         std::fs::create_dir_all(&dir).unwrap();
         if !own_identity {
@@ -81,7 +87,8 @@ impl Sandbox {
         let mut command = scanback();
         command
             .args(["sandbox", "--listen", "127.0.0.1:0", "--time-scale", &time_scale.to_string(), "--dir"])
-            .arg(&dir);
+            .arg(&dir)
+            .args(arguments);
         let (program, url) = Program::start(name, command, &dir, "sandbox on ").await;
         Self { program, url, dir, http: reqwest::Client::new(), orders: Mutex::default(), secrets: Mutex::default() }
     }

@@ -38,7 +38,8 @@ impl AppKey {
     }
 
     /// SHA256 with RSA, PKCS#1 v1.5, in base64: the `sign` parameter. `None` only if the crypto library fails.
-    pub(crate) fn sign(&self, text: &[u8]) -> Option<String> {
+    #[must_use]
+    pub fn sign(&self, text: &[u8]) -> Option<String> {
         let mut signature = vec![0; self.0.public_modulus_len()];
         self.0.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), text, &mut signature).ok()?;
         Some(STANDARD.encode(signature))
@@ -81,7 +82,8 @@ impl AlipayKey {
     }
 
     /// Whether `signature`, in base64, is Alipay's over exactly these bytes.
-    pub(crate) fn verifies(&self, bytes: &[u8], signature: &str) -> bool {
+    #[must_use]
+    pub fn verifies(&self, bytes: &[u8], signature: &str) -> bool {
         STANDARD.decode(signature).is_ok_and(|signature| self.0.verify_sig(bytes, &signature).is_ok())
     }
 }

@@ -86,12 +86,22 @@ pub(crate) struct Identity {
 pub(crate) struct WechatParams {
     pub(crate) mchid: String,
     pub(crate) appid: String,
+    /// In partner mode the two above are the partner's (服务商), and this is the merchant that it serves.
+    #[serde(flatten)]
+    pub(crate) sub: Option<SubMerchant>,
     pub(crate) merchant_serial: String,
     pub(crate) apiv3_key: String,
     pub(crate) apiv2_key: String,
     pub(crate) platform_serial: String,
     pub(crate) platform_public_key_id: String,
     pub(crate) base_url: String,
+}
+
+/// The merchant of a partner (特约商户).
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct SubMerchant {
+    pub(crate) sub_mchid: String,
+    pub(crate) sub_appid: String,
 }
 
 /// `alipay/params.json` (contract §7).
@@ -129,7 +139,7 @@ fn serial(rng: &mut ChaCha20Rng) -> [u8; 20] {
 
 impl Identity {
     /// Fills the directory where it isn't, and reads it. Slow where keys are missing: call it off the async threads.
-    pub(crate) fn open(dir: &Path, seed: Option<u64>) -> Result<Self, SandboxError> {
+    pub(crate) fn open(dir: &Path, seed: Option<u64>, is_partner: bool) -> Result<Self, SandboxError> {
         let dir = files::prepare(dir)?;
         let key_files = [
             "sandbox_ca_key.pem",
@@ -156,7 +166,9 @@ impl Identity {
         let (authority, merchant, platform) = (authority?, merchant?, platform?);
         let (public_key_mode, app, alipay) = (public_key_mode?, app?, alipay?);
 
-        let wechat = wechat_side(&dir, seed, &authority, merchant, platform, public_key_mode)?;
+        let mut wechat = wechat_side(&dir, seed, &authority, merchant, platform, public_key_mode)?;
+        let kept = wechat.params.sub.take();
+        wechat.params.sub = is_partner.then(|| kept.unwrap_or_else(|| sub_merchant(seed)));
         let alipay = alipay_side(&dir, seed, &authority, app, alipay)?;
         let pepper = files::text_or_else(&dir.join("pepper"), || {
             let mut bytes = [0; 32];
@@ -205,6 +217,14 @@ impl Identity {
     }
 }
 
+fn sub_merchant(seed: Option<u64>) -> SubMerchant {
+    let rng = &mut rng(seed, "wechat/sub_merchant");
+    SubMerchant {
+        sub_mchid: format!("17{}", digits(rng, 8)),
+        sub_appid: format!("wx{}", hex::encode(rng.r#gen::<[u8; 8]>())),
+    }
+}
+
 fn wechat_side(
     dir: &Path,
     seed: Option<u64>,
@@ -227,6 +247,7 @@ fn wechat_side(
             // the form of the documented example: 28 digits that begin with 01 and the merchant's number
             platform_public_key_id: format!("PUB_KEY_ID_01{mchid}2025010100{}", digits(rng, 6)),
             base_url: String::new(),
+            sub: None,
             mchid,
         }
     });

@@ -256,6 +256,16 @@ mod tests {
     use rand::SeedableRng as _;
 
     use super::*;
+    use crate::vectors::{self, text};
+
+    #[test]
+    fn alipays_numbers_of_the_known_certificates_come_out() {
+        let known = &vectors::of("alipay")["certificate_sn"];
+        for (file, name) in [("app_cert.pem", "app_cert"), ("alipay_cert.pem", "alipay_cert_first_in_file")] {
+            let certificate = Certificate::from_pem(&vectors::file("alipay", file)).unwrap();
+            assert_eq!(certificate.alipay_sn, text(&known[name]["sn"]), "{file}");
+        }
+    }
 
     #[test]
     fn a_seeded_key_and_its_certificate_repeat_and_belong_together() {

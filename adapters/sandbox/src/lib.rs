@@ -23,6 +23,8 @@ mod page;
 mod scale;
 mod server;
 mod urls;
+#[cfg(test)]
+mod vectors;
 mod wechat;
 mod world;
 
@@ -66,6 +68,8 @@ pub struct Options {
     /// Whether orders and refunds survive a restart, in `books.jsonl` of `dir`; payment codes, faults, and notifications that
     /// wait for their next try don't.
     pub keep_books: bool,
+    /// Whether the WeChat account is a partner (服务商) that acts for one merchant, whose orders these are (wechat-pay §19).
+    pub partner: bool,
     /// For load tests only: believes every request without looking at its signature, and says so in each answer.
     pub no_verify: bool,
 }
@@ -80,6 +84,7 @@ impl fmt::Debug for Options {
             .field("control_token", &self.control_token.as_ref().map(|_| "hidden"))
             .field("time_scale", &self.time_scale)
             .field("keep_books", &self.keep_books)
+            .field("partner", &self.partner)
             .field("no_verify", &self.no_verify)
             .finish()
     }
@@ -177,9 +182,8 @@ impl Sandbox {
         let tls_address = tls_listener.as_ref().map(|(_, address)| *address);
         let base_url = format!("http://{}", reachable(address));
 
-        let (dir, seed, url) = (options.dir.clone(), options.seed, base_url.clone());
-        let wants_tls = tls_listener.is_some();
-        let filled = tokio::task::spawn_blocking(move || open(&dir, seed, &url, scale, wants_tls));
+        let (asked, url) = (options.clone(), base_url.clone());
+        let filled = tokio::task::spawn_blocking(move || open(&asked, &url, scale));
         let (identity, tls_config) = filled.await.map_err(|error| SandboxError::Server(io::Error::other(error)))??;
 
         let books = if options.keep_books {
@@ -287,15 +291,13 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 }
 
 fn open(
-    dir: &Path,
-    seed: Option<u64>,
+    options: &Options,
     base_url: &str,
     scale: Scale,
-    wants_tls: bool,
 ) -> Result<(Identity, Option<rustls::ServerConfig>), SandboxError> {
-    let mut identity = Identity::open(dir, seed)?;
+    let mut identity = Identity::open(&options.dir, options.seed, options.partner)?;
     identity.announce(base_url, scale.times())?;
-    let tls = if wants_tls { Some(tls_config(&identity)?) } else { None };
+    let tls = if options.tls_listen.is_some() { Some(tls_config(&identity)?) } else { None };
     Ok((identity, tls))
 }
 

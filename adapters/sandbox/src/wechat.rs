@@ -7,6 +7,7 @@ mod bill;
 mod cipher;
 mod notification;
 mod orders;
+mod party;
 pub(crate) mod payer;
 mod refunds;
 
@@ -89,7 +90,7 @@ impl Call {
             Self::Close(number) => orders::close(world, number, body),
             Self::Reverse(number) => orders::reverse(world, number, body),
             Self::Refund => refunds::refund(world, body, fault),
-            Self::QueryRefund(number) => refunds::query(world, number),
+            Self::QueryRefund(number) => refunds::query(world, number, query),
             Self::AbnormalRefund(id) => {
                 let serial = request.headers().get("Wechatpay-Serial").and_then(|value| value.to_str().ok());
                 abnormal::pay_out(world, id, body, serial, fault)
@@ -114,7 +115,11 @@ pub(crate) async fn serve(
         exchanges::note(&request, |note| note.refused = Some(format!("{}: {}", refused.field, refused.message)));
         return refused.into_reply().signed(&signer);
     }
-    let Some(call) = Call::read(request.method(), request.uri().path()) else {
+    let path = match party::plain_path(&world.identity.wechat.params, request.uri().path()) {
+        Ok(path) => path,
+        Err(refused) => return refused.signed(&signer),
+    };
+    let Some(call) = Call::read(request.method(), &path) else {
         let text = format!("没有此接口: {} {}", request.method(), request.uri().path());
         return Reply::error(404, "NOT_FOUND", &text).signed(&signer);
     };

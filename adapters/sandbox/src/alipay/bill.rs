@@ -152,3 +152,23 @@ fn summary(account: &str, days: &Days, entries: &[Entry]) -> String {
     text.push_str("#-----------------------------------------业务汇总列表结束------------------------------------\r\n");
     text + &exported()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vectors;
+
+    #[test]
+    fn a_bill_begins_as_the_known_one_does() {
+        let known = vectors::bytes("alipay", "detail_gbk.csv");
+        let (known, _, malformed) = encoding_rs::GBK.decode(&known);
+        assert!(!malformed);
+        let day = Date::constant(2025, 1, 1);
+        let days = Days { first: day, last: day, digits: "20250101".to_owned() };
+        let made = detail("20880000000000010156", &days, &[]);
+        let lines = |text: &str| text.lines().take(5).map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(lines(&made), lines(&known));
+        let row = known.lines().nth(5).unwrap();
+        assert_eq!(row.split(',').count(), HEADER.split(',').count());
+    }
+}

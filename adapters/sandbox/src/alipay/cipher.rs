@@ -41,6 +41,15 @@ pub(super) fn decrypt(key: &str, text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vectors::{self, text};
+
+    #[test]
+    fn the_known_text_is_encrypted_and_decrypted() {
+        let known = &vectors::of("alipay")["aes"];
+        let (key, plain, sealed) = (text(&known["key_base64"]), text(&known["plaintext"]), text(&known["ciphertext"]));
+        assert_eq!(encrypt(key, plain).unwrap(), sealed);
+        assert_eq!(decrypt(key, sealed).unwrap(), plain);
+    }
 
     #[test]
     fn what_is_encrypted_is_decrypted_and_a_wrong_text_is_refused() {

@@ -215,6 +215,42 @@ pub(super) fn content(world: &World, params: &Params, gate: &Gate<'_>) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vectors::{self, cases, text};
+
+    #[test]
+    fn the_known_requests_are_read_and_their_signatures_are_taken() {
+        let known = vectors::of("alipay");
+        let key = vectors::key("alipay", "app_private_key.b64").verifying().unwrap();
+        for case in cases(&known, "requests") {
+            let params = match &case["form_encoded"] {
+                Value::String(form) => Params::merge("", form.as_bytes()),
+                _ => {
+                    let pairs = case["params"].as_object().unwrap().iter();
+                    let pairs = pairs.map(|(name, value)| (name.clone(), text(value).to_owned()));
+                    let sign = ("sign".to_owned(), text(&case["sign"]).to_owned());
+                    Params { by_name: pairs.chain([sign]).collect(), as_sent: Vec::new() }
+                }
+            };
+            assert_eq!(params.signed_text(), text(&case["string_to_sign"]), "{}", case["name"]);
+            let sign = params.get("sign").unwrap();
+            assert!(key.verifies(params.signed_text().as_bytes(), sign), "{}", case["name"]);
+            assert!(!key.verifies(params.signed_text().replace("2025", "2026").as_bytes(), sign), "{}", case["name"]);
+        }
+    }
+
+    #[test]
+    fn answers_and_notifications_get_the_known_signatures() {
+        let known = vectors::of("alipay");
+        let key = vectors::key("alipay", "alipay_private_key.b64");
+        let mut compared = 0;
+        for (list, signed) in [("responses", "signed_substring"), ("notifications", "string_to_verify")] {
+            for case in cases(&known, list).iter().filter(|case| case["valid"] == true) {
+                assert_eq!(key.sign(text(&case[signed]).as_bytes()).unwrap(), text(&case["sign"]), "{}", case["name"]);
+                compared += 1;
+            }
+        }
+        assert!(compared >= 11, "{compared}");
+    }
 
     #[test]
     fn query_and_form_are_merged_decoded_and_sorted_and_sign_type_stays() {

@@ -29,21 +29,22 @@ pub(super) fn scanback_toml(identity: &Identity, time_scale: u32) -> Result<Stri
     section("[policy]", &[("operator", quoted("never")), ("require_note", "false".to_owned())]);
     section("[limits]", &[("requests_per_second", "200".to_owned())]);
     section("[[merchant]]", &[("id", quoted("demo")), ("name", quoted("Demo"))]);
-    section(
-        "[merchant.wechat]",
-        &[
-            ("base_url", quoted(&wechat.base_url)),
-            ("mchid", quoted(&wechat.mchid)),
-            ("appid", quoted(&wechat.appid)),
-            ("merchant_key_file", file("wechat/merchant_key.pem")?),
-            ("merchant_cert_file", file("wechat/merchant_cert.pem")?),
-            ("platform_cert_file", file("wechat/platform_cert.pem")?),
-            ("platform_public_key_file", file("wechat/platform_public_key.pem")?),
-            ("platform_public_key_id", quoted(&wechat.platform_public_key_id)),
-            ("apiv3_key", quoted(&wechat.apiv3_key)),
-            ("apiv2_key", quoted(&wechat.apiv2_key)),
-        ],
-    );
+    let mut account = vec![
+        ("base_url", quoted(&wechat.base_url)),
+        ("mchid", quoted(&wechat.mchid)),
+        ("appid", quoted(&wechat.appid)),
+        ("merchant_key_file", file("wechat/merchant_key.pem")?),
+        ("merchant_cert_file", file("wechat/merchant_cert.pem")?),
+        ("platform_cert_file", file("wechat/platform_cert.pem")?),
+        ("platform_public_key_file", file("wechat/platform_public_key.pem")?),
+        ("platform_public_key_id", quoted(&wechat.platform_public_key_id)),
+        ("apiv3_key", quoted(&wechat.apiv3_key)),
+        ("apiv2_key", quoted(&wechat.apiv2_key)),
+    ];
+    if let Some(sub) = &wechat.sub {
+        account.extend([("sub_mchid", quoted(&sub.sub_mchid)), ("sub_appid", quoted(&sub.sub_appid))]);
+    }
+    section("[merchant.wechat]", &account);
     section(
         "[merchant.alipay]",
         &[

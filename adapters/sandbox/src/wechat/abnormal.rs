@@ -1,12 +1,11 @@
 //! A refund that could not be paid out is sent to an account (wechat-pay §12).
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use serde_json::Value;
 
 use super::{
     answer::Reply,
-    document,
-    orders::NUMBER_LENGTH,
-    param_error,
+    document, param_error, party,
     refunds::{REFUND_NUMBER_LENGTH, refund_object},
 };
 use crate::{
@@ -44,9 +43,9 @@ pub(super) fn pay_out(world: &World, id: &str, body: &[u8], serial: Option<&str>
         Ok(document) => document,
         Err(reply) => return reply,
     };
-    let number = match Fields::of(&document).and_then(|fields| read(world, &fields, serial)) {
+    let number = match number_in(world, &document, serial) {
         Ok(number) => number,
-        Err(bad) => return param_error(&bad),
+        Err(refused) => return refused,
     };
     let ending = fault.map_or(Ending::Success, Kind::ending);
     match world.books(|books, now| books.pay_out(id, &number, ending, now)) {
@@ -58,11 +57,15 @@ pub(super) fn pay_out(world: &World, id: &str, body: &[u8], serial: Option<&str>
     }
 }
 
+/// The refund's number in a request that is as it must be.
+fn number_in(world: &World, document: &Value, serial: Option<&str>) -> Result<String, Reply> {
+    let fields = Fields::of(document).map_err(|bad| param_error(&bad))?;
+    party::check_refund_body(&world.identity.wechat.params, &fields)?;
+    read(world, &fields, serial).map_err(|bad| param_error(&bad))
+}
+
 /// The parameters, with what is encrypted opened: an account that can't be read can't be paid to.
 fn read(world: &World, fields: &Fields<'_>, serial: Option<&str>) -> Result<String, BadField> {
-    if fields.text("sub_mchid", NUMBER_LENGTH)?.is_some() {
-        return Err(fields.bad("sub_mchid", "is for partners; this merchant is none"));
-    }
     let number = fields.required_text("out_refund_no", REFUND_NUMBER_LENGTH)?.to_owned();
     let to_customer = fields.required_word("type", &[("USER_BANK_CARD", true), ("MERCHANT_BANK_CARD", false)])?;
     if to_customer {

@@ -62,17 +62,20 @@ impl Signer {
     pub(super) fn headers(&self, body: &[u8]) -> Result<[(&'static str, String); 5], KeyError> {
         let timestamp = Timestamp::now().as_second().to_string();
         let nonce = nonce();
-        let mut message = format!("{timestamp}\n{nonce}\n").into_bytes();
-        message.extend_from_slice(body);
-        message.push(b'\n');
+        let signature = self.key().sign(&signed_text(&timestamp, &nonce, body))?;
         Ok([
             ("Wechatpay-Timestamp", timestamp),
             ("Wechatpay-Nonce", nonce),
-            ("Wechatpay-Signature", self.key().sign(&message)?),
+            ("Wechatpay-Signature", signature),
             ("Wechatpay-Serial", self.serial().to_owned()),
             ("Wechatpay-Signature-Type", SIGNATURE_TYPE.to_owned()),
         ])
     }
+}
+
+/// What the signature of an answer or a notification is over (wechat-pay §3).
+fn signed_text(timestamp: &str, nonce: &str, body: &[u8]) -> Vec<u8> {
+    [format!("{timestamp}\n{nonce}\n").as_bytes(), body, b"\n"].concat()
 }
 
 pub(super) fn nonce() -> String {
@@ -168,4 +171,36 @@ impl Reply {
 /// What the wallet's support asks for (wechat-pay §1).
 fn request_id() -> String {
     uuid::Uuid::now_v7().simple().to_string().to_uppercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vectors::{self, cases, text};
+
+    #[test]
+    fn answers_and_notifications_get_the_known_signatures() {
+        let known = vectors::of("wechat");
+        let params = &known["params"];
+        let keys = [
+            ("platform_serial", "platform_key.b64"),
+            ("platform_serial_next", "platform_key_next.b64"),
+            ("platform_public_key_id", "wechatpay_public_key_signing_half.b64"),
+        ];
+        let keys = keys.map(|(serial, file)| (text(&params[serial]), vectors::key("wechat", file)));
+        let mut compared = 0;
+        let all = ["response_verification", "notifications"].iter().flat_map(|name| cases(&known, name));
+        for case in all.chain([&known["certificates_response"]]) {
+            let header = |name: &str| text(&case["headers"][name]);
+            let body = text(&case["body"]).as_bytes();
+            let signed = signed_text(header("Wechatpay-Timestamp"), header("Wechatpay-Nonce"), body);
+            let (_, key) = keys.iter().find(|(serial, _)| *serial == header("Wechatpay-Serial")).unwrap();
+            let is_ours = key.sign(&signed).unwrap() == header("Wechatpay-Signature");
+            // the one that is genuine and old is signed like any other
+            let is_genuine = case["valid"] == true || case["name"] == "clock_skew";
+            assert_eq!(is_ours, is_genuine, "{}", case["name"]);
+            compared += 1;
+        }
+        assert!(compared >= 12, "{compared}");
+    }
 }

@@ -213,6 +213,27 @@ impl Signed<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vectors::{self, cases, text};
+
+    #[test]
+    fn the_known_requests_are_read_and_their_signatures_are_taken() {
+        let known = vectors::of("wechat");
+        let key = vectors::key("wechat", "merchant_key.b64").verifying().unwrap();
+        for case in cases(&known, "request_signing") {
+            let sent =
+                Authorization::parse(text(&case["authorization"])).unwrap_or_else(|_| panic!("{}", case["name"]));
+            let (method, url) = (text(&case["method"]), text(&case["path_and_query"]));
+            let body = text(&case["body"]).as_bytes();
+            let signed = Signed { method, url, timestamp: sent.timestamp, nonce: sent.nonce, body };
+            assert_eq!(signed.message(), text(&case["canonical_string"]).as_bytes(), "{}", case["name"]);
+            assert!(key.verifies(&signed.message(), sent.signature), "{}", case["name"]);
+            assert!(!key.verifies(&Signed { body: b"{}", ..signed }.message(), sent.signature), "{}", case["name"]);
+            assert_eq!(
+                (sent.mchid, sent.serial),
+                (text(&known["params"]["mchid"]), text(&known["params"]["merchant_serial"]))
+            );
+        }
+    }
 
     #[test]
     fn the_pairs_may_come_in_any_order_and_with_spaces() {

@@ -7,7 +7,7 @@ use flate2::{Compression, write::GzEncoder};
 use jiff::{Timestamp, civil::Date};
 use serde_json::json;
 
-use super::{answer::Reply, orders::query_value};
+use super::{answer::Reply, orders::query_value, party};
 use crate::{
     beijing,
     books::{Entry, RefundStatus, Wallet},
@@ -47,6 +47,7 @@ pub(super) fn trades(world: &World, query: &str) -> Result<Reply, Reply> {
         Lines::Payments => matches!(entry, Entry::Payment(..)),
         Lines::Refunds => !matches!(entry, Entry::Payment(..)),
     };
+    party::check_bill_query(&world.identity.wechat.params, query)?;
     let entries: Vec<Entry> = of_the_day(world, query)?.into_iter().filter(wanted).collect();
     if entries.is_empty() {
         return Err(Reply::error(400, "NO_STATEMENT_EXIST", "账单文件不存在"));
@@ -142,7 +143,7 @@ fn trade_row(world: &World, entry: &Entry, lines: Lines) -> Vec<String> {
         at.clone(),
         params.appid.clone(),
         params.mchid.clone(),
-        "0".into(),
+        params.sub.as_ref().map_or("0", |sub| &sub.sub_mchid).to_owned(),
         String::new(),
         order.transaction_id.clone(),
         order.out_trade_no.clone(),
@@ -253,4 +254,26 @@ fn pack(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
 fn yuan(fen: i64) -> String {
     let sign = if fen < 0 { "-" } else { "" };
     format!("{sign}{}.{:02}", fen.abs() / 100, fen.abs() % 100)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vectors;
+
+    /// What the adapter takes to pieces is what is put together here.
+    #[test]
+    fn a_bill_is_written_as_the_known_one_is() {
+        let known = vectors::file("wechat", "tradebill_all_2025-01-01.csv");
+        let lines: Vec<&str> = known.trim_start_matches('\u{feff}').split_terminator("\r\n").collect();
+        let [header, rows @ .., summary, sums] = lines.as_slice() else { panic!("{lines:?}") };
+        assert_eq!((*header, *summary), (ALL, SUMMARY));
+        let cells = |line: &&str| line.split(',').map(|cell| cell.strip_prefix('`').unwrap().to_owned()).collect();
+        let rows: Vec<Vec<String>> = rows.iter().map(cells).collect();
+        let sums: Vec<String> = cells(sums);
+        assert!(rows.iter().all(|row| row.len() == ALL.split(',').count()) && !rows.is_empty());
+        assert_eq!(text(ALL, rows.into_iter(), SUMMARY, &sums), known);
+        let hash = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, known.as_bytes());
+        assert_eq!(hex::encode(hash), vectors::of("wechat")["trade_bill"]["hash_value_of_uncompressed"]);
+    }
 }

@@ -23,13 +23,18 @@ pub(super) struct Sealed {
 
 /// Encrypts under the APIv3 key.
 pub(super) fn seal(key: &str, associated_data: &'static str, text: &[u8]) -> Result<Sealed, KeyError> {
-    let failed = |_| KeyError::Library("AES-256-GCM".to_owned());
     let nonce: String = rand::thread_rng().sample_iter(Alphanumeric).take(IV_LENGTH).map(char::from).collect();
+    let ciphertext = ciphertext(key, &nonce, associated_data, text)?;
+    Ok(Sealed { algorithm: "AEAD_AES_256_GCM", nonce, associated_data, ciphertext })
+}
+
+fn ciphertext(key: &str, nonce: &str, associated_data: &str, text: &[u8]) -> Result<String, KeyError> {
+    let failed = |_| KeyError::Library("AES-256-GCM".to_owned());
     let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key.as_bytes()).map_err(failed)?);
     let mut sealed = text.to_vec();
     let iv = Nonce::try_assume_unique_for_key(nonce.as_bytes()).map_err(failed)?;
     key.seal_in_place_append_tag(iv, Aad::from(associated_data), &mut sealed).map_err(failed)?;
-    Ok(Sealed { algorithm: "AEAD_AES_256_GCM", nonce, associated_data, ciphertext: BASE64.encode(sealed) })
+    Ok(BASE64.encode(sealed))
 }
 
 /// `GET /v3/certificates`.
@@ -53,4 +58,45 @@ pub(super) fn certificates(world: &World, query: &str) -> Result<Reply, Broken> 
         }));
     }
     Ok(Reply::ok(&json!({ "data": data })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vectors::{self, cases, text};
+
+    #[test]
+    fn what_is_sealed_is_the_known_answer_to_the_byte() {
+        let known = vectors::of("wechat");
+        let key = text(&known["params"]["apiv3_key"]);
+        let sealed = |nonce: &Value, data: &Value, plain: &str| {
+            ciphertext(key, text(nonce), data.as_str().unwrap_or_default(), plain.as_bytes()).unwrap()
+        };
+        for case in cases(&known, "aead") {
+            let made = sealed(&case["nonce"], &case["associated_data"], text(&case["plaintext"]));
+            assert_eq!(made, text(&case["ciphertext"]), "{}", case["name"]);
+        }
+        for case in cases(&known, "notifications") {
+            let body: Value = serde_json::from_str(text(&case["body"])).unwrap();
+            let resource = &body["resource"];
+            let made = sealed(&resource["nonce"], &resource["associated_data"], text(&case["plaintext"]));
+            assert_eq!(made, text(&resource["ciphertext"]), "{}", case["name"]);
+        }
+        let listed: Value = serde_json::from_str(text(&known["certificates_response"]["body"])).unwrap();
+        for entry in listed["data"].as_array().unwrap() {
+            let (sealed_pem, serial) = (&entry["encrypt_certificate"], text(&entry["serial_no"]));
+            let pem = vectors::file("wechat", text(&known["certificates_response"]["contains"][serial]));
+            let made = sealed(&sealed_pem["nonce"], &sealed_pem["associated_data"], &pem);
+            assert_eq!(made, text(&sealed_pem["ciphertext"]), "{serial}");
+        }
+    }
+
+    #[test]
+    fn what_the_merchant_sealed_is_opened() {
+        let oaep = &vectors::of("wechat")["oaep_sha1"];
+        let key = vectors::key("wechat", text(&oaep["decrypt_with"]));
+        let sealed = BASE64.decode(text(&oaep["ciphertext"])).unwrap();
+        assert_eq!(key.open(&sealed).unwrap(), text(&oaep["plaintext"]).as_bytes());
+        assert_eq!(key.open(&sealed[1..]), None);
+    }
 }

@@ -43,7 +43,6 @@ impl Event {
         let (order, refund) = (&news.order, &news.refund);
         let at = refund.settled_at.unwrap_or_else(Timestamp::now);
         let mut plain = json!({
-            "mchid": params.mchid,
             "out_trade_no": order.out_trade_no,
             "transaction_id": order.transaction_id,
             "out_refund_no": refund.number,
@@ -57,6 +56,13 @@ impl Event {
                 "payer_refund": refund.amount,
             },
         });
+        match &params.sub {
+            None => plain["mchid"] = json!(params.mchid),
+            Some(sub) => {
+                plain["sp_mchid"] = json!(params.mchid);
+                plain["sub_mchid"] = json!(sub.sub_mchid);
+            }
+        }
         if refund.status == RefundStatus::Success {
             plain["success_time"] = json!(beijing::rfc3339(at));
         }

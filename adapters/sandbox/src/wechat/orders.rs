@@ -3,7 +3,7 @@
 use actix_web::web::Query;
 use serde_json::{Value, json};
 
-use super::{answer::Reply, document, param_error};
+use super::{answer::Reply, document, param_error, party};
 use crate::{
     beijing,
     books::{CloseRefusal, Order, OrderNumber, OrderState, VoidRefusal, Wallet},
@@ -32,12 +32,8 @@ pub(super) fn query_by_number(world: &World, number: &str, query: &str) -> Reply
 }
 
 fn query_order(world: &World, number: &OrderNumber, query: &str, shows: impl Fn(&Order) -> bool) -> Reply {
-    match query_value(query, "mchid") {
-        None => return Reply::error(400, "PARAM_ERROR", "缺少参数 mchid"),
-        Some(mchid) if mchid != world.identity.wechat.params.mchid => {
-            return Reply::error(400, "MCH_NOT_EXISTS", "商户号不存在或与签名的商户号不一致");
-        }
-        Some(_) => {}
+    if let Err(refused) = party::check_order_query(&world.identity.wechat.params, query) {
+        return refused;
     }
     match world.books(|books, now| books.order(Wallet::Wechat, number, now)) {
         Ok(order) if shows(&order) => Reply::ok(&order_object(world, &order)),
@@ -60,19 +56,20 @@ fn order_object(world: &World, order: &Order) -> Value {
     let params = &world.identity.wechat.params;
     let (state, text) = trade_state(order);
     let mut object = json!({
-        "appid": params.appid,
-        "mchid": params.mchid,
         "out_trade_no": order.out_trade_no,
         "trade_state": state,
         "trade_state_desc": text,
     });
+    for (name, value) in party::names(params) {
+        object[name] = value;
+    }
     if let Some(paid_at) = order.paid_at {
         object["transaction_id"] = json!(order.transaction_id);
         object["trade_type"] = json!(order.trade_type);
         object["bank_type"] = json!("OTHERS");
         object["attach"] = json!("");
         object["success_time"] = json!(beijing::rfc3339(paid_at));
-        object["payer"] = json!({ "openid": order.payer });
+        object["payer"] = party::payer(params, &order.payer);
         object["amount"] = json!({
             "total": order.amount, "payer_total": order.amount, "currency": "CNY", "payer_currency": "CNY",
         });
@@ -82,7 +79,7 @@ fn order_object(world: &World, order: &Order) -> Value {
 
 /// `POST …/close`: unpaid orders only; 204.
 pub(super) fn close(world: &World, number: &str, body: &[u8]) -> Reply {
-    if let Err(refused) = merchant_in(world, body, false) {
+    if let Err(refused) = named_in(world, body, false) {
         return refused;
     }
     match world.books(|books, now| books.close(Wallet::Wechat, &OrderNumber::Merchant(number.to_owned()), now)) {
@@ -96,15 +93,15 @@ pub(super) fn close(world: &World, number: &str, body: &[u8]) -> Reply {
 
 /// `POST …/reverse`: code payments only, 15 s to 7 days after paying.
 pub(super) fn reverse(world: &World, number: &str, body: &[u8]) -> Reply {
-    if let Err(refused) = merchant_in(world, body, true) {
+    if let Err(refused) = named_in(world, body, true) {
         return refused;
     }
     let invalid = |text| Reply::error(400, "INVALID_REQUEST", text);
     match world.books(|books, now| books.void(Wallet::Wechat, &OrderNumber::Merchant(number.to_owned()), now)) {
         Ok(voided) => {
-            let params = &world.identity.wechat.params;
-            let number = voided.order.out_trade_no;
-            Reply::ok(&json!({ "appid": params.appid, "mchid": params.mchid, "out_trade_no": number }))
+            let mut answer = party::names(&world.identity.wechat.params);
+            answer.insert("out_trade_no".to_owned(), json!(voided.order.out_trade_no));
+            Reply::ok(&Value::Object(answer))
         }
         Err(VoidRefusal::NotFound) => Reply::error(404, "ORDER_NOT_EXIST", "订单不存在"),
         Err(VoidRefusal::NotACodePayment) => invalid("仅付款码支付的订单可以撤销"),
@@ -114,19 +111,9 @@ pub(super) fn reverse(world: &World, number: &str, body: &[u8]) -> Reply {
     }
 }
 
-/// The body names the merchant, and the reverse call the application too.
-fn merchant_in(world: &World, body: &[u8], with_appid: bool) -> Result<(), Reply> {
+/// The body names everybody whom it must.
+fn named_in(world: &World, body: &[u8], with_apps: bool) -> Result<(), Reply> {
     let document = document(body)?;
     let fields = Fields::of(&document).map_err(|bad| param_error(&bad))?;
-    let params = &world.identity.wechat.params;
-    let mut expected = vec![("mchid", &params.mchid)];
-    if with_appid {
-        expected.push(("appid", &params.appid));
-    }
-    for (name, value) in expected {
-        if fields.required_text(name, NUMBER_LENGTH).map_err(|bad| param_error(&bad))? != value {
-            return Err(param_error(&fields.bad(name, "is not the one that signed")));
-        }
-    }
-    Ok(())
+    party::check_order_body(&world.identity.wechat.params, &fields, with_apps).map_err(|bad| param_error(&bad))
 }

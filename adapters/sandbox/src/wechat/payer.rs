@@ -43,6 +43,13 @@ pub(crate) async fn serve(request: HttpRequest, body: web::Bytes, world: web::Da
     if of("appid") != params.appid || of("mch_id") != params.mchid {
         return failed("appid或mch_id不匹配");
     }
+    let sub_app = match &params.sub {
+        None if of("sub_mch_id").is_empty() => None,
+        Some(sub) if of("sub_mch_id") == sub.sub_mchid && ["", &sub.sub_appid].contains(&of("sub_appid")) => {
+            Some(sub).filter(|_| !of("sub_appid").is_empty())
+        }
+        _ => return failed("sub_mch_id或sub_appid不匹配"),
+    };
     if of("nonce_str").is_empty() || of("nonce_str").len() > 32 {
         return failed("nonce_str长度应为1到32");
     }
@@ -73,6 +80,9 @@ pub(crate) async fn serve(request: HttpRequest, body: web::Bytes, world: web::Da
         (Some(Kind::SystemError), _) => Some(("SYSTEMERROR", "系统超时")),
         (_, Some(payer)) => {
             put("openid", &payer);
+            if let Some(sub) = sub_app {
+                put("sub_openid", &super::party::sub_openid(sub, &payer));
+            }
             None
         }
         _ if has_the_form(code) => Some(("AUTHCODEEXPIRE", "二维码已过期，请用户在微信上刷新后再试")),
@@ -162,6 +172,23 @@ fn read(body: &[u8]) -> Option<Fields> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vectors::{self, cases, text};
+
+    #[test]
+    fn messages_of_the_old_api_get_the_known_signatures() {
+        let known = vectors::of("wechat");
+        for case in cases(&known, "v2_sign") {
+            let params = case["params"].as_object().unwrap();
+            let fields: Fields = params.iter().map(|(name, value)| (name.clone(), text(value).to_owned())).collect();
+            let kind = match text(&case["kind"]) {
+                "MD5" => SignType::Md5,
+                "HMAC-SHA256" => SignType::HmacSha256,
+                other => panic!("{other}"),
+            };
+            let made = sign(&fields, text(&known["params"]["apiv2_key"]), kind);
+            assert_eq!(made, text(&case["sign"]), "{}", case["name"]);
+        }
+    }
 
     #[test]
     fn the_old_apis_documents_are_read_and_signed_as_documented() {

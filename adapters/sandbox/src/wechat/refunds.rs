@@ -2,10 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{answer::Reply, document, orders::NUMBER_LENGTH, param_error};
+use super::{answer::Reply, document, orders::NUMBER_LENGTH, param_error, party};
 use crate::{
     beijing,
     books::{Ending, Order, OrderNumber, Refund, RefundAsk, RefundRefusal, RefundStatus, Wallet},
+    directory::WechatParams,
     faults::Kind,
     fields::{BadField, Fields},
     urls,
@@ -26,10 +27,9 @@ pub(super) fn refund(world: &World, body: &[u8], fault: Option<Kind>) -> Reply {
         Ok(document) => document,
         Err(reply) => return reply,
     };
-    let ask = match Fields::of(&document).and_then(|fields| read(&fields, fault.map_or(Ending::Success, Kind::ending)))
-    {
+    let ask = match read(&world.identity.wechat.params, &document, fault.map_or(Ending::Success, Kind::ending)) {
         Ok(ask) => ask,
-        Err(bad) => return param_error(&bad),
+        Err(refused) => return refused,
     };
     let result = world.books(|books, now| {
         let result = books.refund(ask, now);
@@ -43,18 +43,25 @@ pub(super) fn refund(world: &World, body: &[u8], fault: Option<Kind>) -> Reply {
 }
 
 /// `GET /v3/refund/domestic/refunds/{out_refund_no}`.
-pub(super) fn query(world: &World, number: &str) -> Reply {
+pub(super) fn query(world: &World, number: &str, query: &str) -> Reply {
+    if let Err(refused) = party::check_refund_query(&world.identity.wechat.params, query) {
+        return refused;
+    }
     match world.books(|books, now| books.wechat_refund(number, now)) {
         Some((order, refund)) => Reply::ok(&refund_object(&order, &refund)),
         None => Reply::error(404, "RESOURCE_NOT_EXISTS", "退款单不存在"),
     }
 }
 
+/// The request, first for whom it is.
+fn read(params: &WechatParams, document: &Value, ending: Ending) -> Result<RefundAsk, Reply> {
+    let fields = Fields::of(document).map_err(|bad| param_error(&bad))?;
+    party::check_refund_body(params, &fields)?;
+    ask_in(&fields, ending).map_err(|bad| param_error(&bad))
+}
+
 /// The parameters, each checked as the wallet checks it.
-fn read(fields: &Fields<'_>, ending: Ending) -> Result<RefundAsk, BadField> {
-    if fields.text("sub_mchid", NUMBER_LENGTH)?.is_some() {
-        return Err(fields.bad("sub_mchid", "is for partners; this merchant is none"));
-    }
+fn ask_in(fields: &Fields<'_>, ending: Ending) -> Result<RefundAsk, BadField> {
     let transaction = fields.text("transaction_id", NUMBER_LENGTH)?;
     let order = match (transaction, fields.text("out_trade_no", NUMBER_LENGTH)?) {
         (Some(id), None) => OrderNumber::Wallet(id.to_owned()),

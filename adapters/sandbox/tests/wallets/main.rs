@@ -11,5 +11,6 @@ mod kept;
 mod listener;
 mod notifications;
 mod page;
+mod partner;
 mod shop;
 mod wechat;

@@ -44,6 +44,7 @@ pub(crate) fn options(dir: &Path) -> Options {
         control_token: Some("open-sesame".to_owned()),
         time_scale: 60,
         keep_books: false,
+        partner: false,
         no_verify: false,
     }
 }
