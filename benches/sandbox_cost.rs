@@ -3,7 +3,7 @@
 //!
 //!     cargo bench --bench sandbox_cost
 //!
-//! The calls are made by the service's own adapters. It says so where the load was not `AT_ONCE` calls at a time.
+//! The calls are made by the service's own adapters, `AT_ONCE` at a time.
 
 mod measure;
 
@@ -23,6 +23,8 @@ use measure::{Failure, Running, rsa_unit};
 const ORDERS: usize = 600;
 const WARM_UP: usize = 60;
 const AT_ONCE: usize = 8;
+/// The wallets' quotas a second times this: what is measured is no queue.
+const TIME_SCALE: &str = "60";
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
@@ -35,7 +37,8 @@ async fn main() -> Result<(), Failure> {
 
 async fn measure(folder: &Path) -> Result<(), Failure> {
     let dir = folder.to_str().ok_or("the folder's name")?;
-    let (process, sandbox) = Running::start(&["sandbox", "--listen", "127.0.0.1:0", "--dir", dir], &[])?;
+    let (process, sandbox) =
+        Running::start(&["sandbox", "--listen", "127.0.0.1:0", "--dir", dir, "--time-scale", TIME_SCALE], &[])?;
     let settings = Settings::load(&folder.join("scanback.toml"))?;
     let accounts = settings.merchants.into_iter().next().ok_or("no merchant")?;
     let http = reqwest::Client::builder().no_proxy().build()?;

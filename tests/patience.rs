@@ -3,9 +3,10 @@
 
 use std::time::{Duration, Instant};
 
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use crate::shop::{ALIPAY, PATIENCE, POLL, Shop, WECHAT, on_postgres, pen::alipay_bounce};
+use crate::shop::{ALIPAY, PATIENCE, POLL, Shop, WECHAT, fen, on_postgres, pen::alipay_bounce};
 
 /// The one refund of the shop as the list shows it: a list makes nobody look sooner.
 async fn listed(shop: &Shop) -> Value {
@@ -180,5 +181,30 @@ async fn a_refund_that_a_bank_sent_back_stays_paid_and_asks_for_a_person() {
     assert_eq!(events(&told).iter().filter(|event| **event == "attention").count(), 1);
     let order = shop.merchant().order(ALIPAY, "SOON-00007").await;
     assert_eq!(order["refunded"], crate::shop::fen(700));
+    shop.close().await;
+}
+
+/// The order's window ends while nobody knows the outcome: a person is told, and nothing is given up.
+#[tokio::test]
+async fn a_window_that_ends_over_an_unknown_refund_raises_attention_and_fails_nothing() {
+    let shop = Shop::new().impatient().open().await;
+    let ends = Timestamp::now() + SignedDuration::from_secs(8);
+    let paid_at = ends - SignedDuration::from_hours(365 * 24);
+    let order =
+        json!({ "wallet": WECHAT, "out_trade_no": "SOON-00006", "amount_fen": 1_000, "paid_at": paid_at.to_string() });
+    shop.sandbox().order(order).await;
+    shop.sandbox().fault(WECHAT, "refund", "effect_then_reset").await;
+    for (operation, kind) in [("query_refund", "http_500"), ("notification", "drop_notification")] {
+        shop.sandbox().fault_with(json!({ "wallet": WECHAT, "operation": operation, "kind": kind })).await;
+    }
+    let refund = shop.merchant().refund("SOON-00006", 700).await;
+    refund.assert(202, "submitting");
+    let is_told = |refund: &Value| refund["attention"]["reason"] == "window_over";
+    let told = shop.until_refund(refund.refund_id(), "the end of the window to be told", is_told).await;
+    assert_eq!(told["state"], "submitting");
+    assert_eq!(shop.merchant().order(WECHAT, "SOON-00006").await["reserved"], fen(700));
+    shop.sandbox().no_more_faults().await;
+    shop.until(refund.refund_id(), "succeeded").await;
+    assert_eq!(shop.sandbox().paid_back(WECHAT, "SOON-00006").await, (700, vec![1]));
     shop.close().await;
 }
