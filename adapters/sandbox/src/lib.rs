@@ -65,8 +65,8 @@ pub struct Options {
     pub control_token: Option<String>,
     /// How much faster the wallets' time runs; 1 is real time (contract §7, "Time scale").
     pub time_scale: u32,
-    /// Whether orders and refunds survive a restart, in `books.jsonl` of `dir`; payment codes, faults, and notifications that
-    /// wait for their next try don't.
+    /// Whether orders and refunds survive a restart, in `books.jsonl` of `dir`, and news that did not arrive begins its ladder
+    /// again; payment codes and faults don't.
     pub keep_books: bool,
     /// Whether the WeChat account is a partner (服务商) that acts for one merchant, whose orders these are (wechat-pay §19).
     pub partner: bool,

@@ -120,6 +120,7 @@ async fn deliver(world: Arc<World>, client: reqwest::Client, news: News) {
     if let Err(error) = climb(&world, &client, &news).await {
         tracing::error!(%error, "a notification could not be made");
     }
+    world.books(|books, _| books.told(&news));
 }
 
 async fn climb(world: &Arc<World>, client: &reqwest::Client, news: &News) -> Result<(), KeyError> {

@@ -45,8 +45,11 @@ impl Books {
         }
         let orders: Vec<Order> = books.orders.values().cloned().collect();
         for order in orders {
-            let key = (order.wallet, order.out_trade_no);
-            books.by_wallet_number.insert((order.wallet, order.transaction_id), key.clone());
+            let key = (order.wallet, order.out_trade_no.clone());
+            books.by_wallet_number.insert((order.wallet, order.transaction_id.clone()), key.clone());
+            for refund in order.refunds.iter().filter(|refund| refund.untold) {
+                books.tell(order.clone(), refund.clone());
+            }
             for refund in order.refunds.iter().filter(|_| order.wallet == Wallet::Wechat) {
                 books.wechat_refunds.insert(refund.number.clone(), key.clone());
                 books.schedule(refund);

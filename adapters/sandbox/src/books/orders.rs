@@ -215,6 +215,7 @@ impl Books {
                 settled_at: Some(moment),
                 times_paid: 1,
                 ending: Ending::Success,
+                untold: false,
             };
             if new.wallet == Wallet::Wechat {
                 self.wechat_refunds.insert(refund.number.clone(), key.clone());

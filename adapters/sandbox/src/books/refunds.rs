@@ -85,6 +85,9 @@ pub(crate) struct Refund {
     /// How often its money left.
     pub(crate) times_paid: u32,
     pub(crate) ending: Ending,
+    /// Whether news of how it stands is on its way to the merchant.
+    #[serde(default)]
+    pub(crate) untold: bool,
 }
 
 /// A refund call whose parameters are good.
@@ -264,6 +267,7 @@ impl Books {
             settled_at: None,
             times_paid: 0,
             ending: ask.ending,
+            untold: false,
         };
         match key.0 {
             Wallet::Wechat => {
@@ -307,6 +311,7 @@ impl Books {
         if status == RefundStatus::Success {
             refund.times_paid += 1;
         }
+        refund.untold = refund.notify_url.is_some() || order.notify_url.is_some();
         let refund = refund.clone();
         let order = order.clone();
         self.note_change(key);
@@ -318,12 +323,28 @@ impl Books {
             let detail = format!("{} fen left of {} fen", order.paid_out(), order.amount);
             self.violation(now, ViolationKind::PaidPastTheOrder, key, number, detail);
         }
+        self.tell(order, refund.clone());
+        Some(refund)
+    }
+
+    /// Sends news of a refund on its way, where there is an address for it.
+    pub(super) fn tell(&mut self, order: Order, refund: Refund) {
         // the refund's own address wins over the one of the payment or the console (wechat-pay §10); Alipay has only that
         if let Some(url) = refund.notify_url.clone().or_else(|| order.notify_url.clone()) {
             let refunded = order.refunded();
-            self.news.push(News { order, refund: refund.clone(), refunded, url });
+            self.news.push(News { order, refund, refunded, url });
         }
-        Some(refund)
+    }
+
+    /// News has arrived, or was given up: a restart doesn't send it again.
+    pub(crate) fn told(&mut self, news: &News) {
+        let key = (news.order.wallet, news.order.out_trade_no.clone());
+        let Some(order) = self.orders.get_mut(&key) else { return };
+        let same = |refund: &&mut Refund| refund.number == news.refund.number && refund.status == news.refund.status;
+        if let Some(refund) = order.refunds.iter_mut().find(same) {
+            refund.untold = false;
+            self.note_change(&key);
+        }
     }
 
     /// Lets time do what it has done by now.

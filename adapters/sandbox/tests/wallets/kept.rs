@@ -5,7 +5,10 @@ use std::{fs, io::Write as _, path::Path};
 use scanback_sandbox::{Sandbox, SandboxError};
 use serde_json::json;
 
-use crate::shop::{Shop, filled_dir, options};
+use crate::{
+    listener::Listener,
+    shop::{Shop, filled_dir, options},
+};
 
 async fn keeping(dir: &Path) -> Shop {
     let mut options = options(dir);
@@ -61,6 +64,37 @@ async fn a_refund_that_time_ends_ends_after_the_restart() {
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
     assert_eq!(status, "SUCCESS");
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn news_that_did_not_arrive_is_sent_again_after_the_restart_and_news_that_did_is_not() {
+    let dir = filled_dir().await;
+    let (well, refused) = (Listener::open("").await, Listener::refusing(usize::MAX, "").await);
+    let shop = keeping(&dir).await;
+    for (order, refund, listener) in [("T-100001", "R-1", &well), ("T-100002", "R-2", &refused)] {
+        shop.order("wechat", order, 1_000, json!({})).await;
+        let mut body = shop.refund_body(refund, order, 400, 1_000);
+        body["notify_url"] = json!(listener.url);
+        shop.wechat(reqwest::Method::POST, "/v3/refund/domestic/refunds", Some(body)).await;
+        listener.until(1).await;
+    }
+    shop.sandbox.stop().await;
+    let sent = refused.all().await.len();
+
+    refused.refuse(0).await;
+    let shop = keeping(&dir).await;
+    let again = refused.until(sent + 1).await;
+    let again = again.last().unwrap();
+    assert!(shop.is_genuine(&again.headers, &again.body));
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await; // the sandbox hears that it arrived
+    shop.sandbox.stop().await;
+    // nothing is left to tell: of the first one no second time, and of the other no third
+    let (first, second) = (well.all().await.len(), refused.all().await.len());
+    let shop = keeping(&dir).await;
+    tokio::time::sleep(std::time::Duration::from_millis(700)).await;
+    assert_eq!((well.all().await.len(), refused.all().await.len()), (first, second));
+    assert_eq!(first, 1);
     shop.close().await;
 }
 

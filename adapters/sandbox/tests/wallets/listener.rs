@@ -49,6 +49,11 @@ impl Listener {
         Self { url, received, refusals }
     }
 
+    /// Answers 500 this often from now on.
+    pub(crate) async fn refuse(&self, times: usize) {
+        *self.refusals.lock().await = times;
+    }
+
     pub(crate) async fn all(&self) -> Vec<Received> {
         self.received.lock().await.clone()
     }
