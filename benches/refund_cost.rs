@@ -10,7 +10,6 @@
 mod measure;
 
 use std::{
-    fs,
     path::Path,
     process::Command,
     time::{Duration, Instant},
@@ -19,7 +18,7 @@ use std::{
 use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
 
-use measure::{Failure, Running, rsa_unit};
+use measure::{Failure, Folder, Running, rsa_unit};
 
 const REFUNDS: usize = 600;
 const WARM_UP: usize = 100;
@@ -96,11 +95,8 @@ impl Load {
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
-    let folder = std::env::temp_dir().join(format!("scanback-bench-{}", std::process::id()));
-    fs::create_dir_all(&folder)?;
-    let result = measure(&folder).await;
-    fs::remove_dir_all(&folder)?;
-    result
+    let folder = Folder::make()?;
+    measure(folder.path()).await
 }
 
 async fn measure(folder: &Path) -> Result<(), Failure> {

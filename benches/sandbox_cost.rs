@@ -7,7 +7,7 @@
 
 mod measure;
 
-use std::{fs, path::Path, sync::Arc, time::Instant};
+use std::{path::Path, sync::Arc, time::Instant};
 
 use futures_util::{StreamExt as _, stream};
 use scanback::config::Settings;
@@ -18,7 +18,7 @@ use scanback_wallet::{
 use scanback_wechat::WechatPay;
 use serde_json::json;
 
-use measure::{Failure, Running, rsa_unit};
+use measure::{Failure, Folder, Running, rsa_unit};
 
 const ORDERS: usize = 600;
 const WARM_UP: usize = 60;
@@ -28,11 +28,8 @@ const TIME_SCALE: &str = "60";
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
-    let folder = std::env::temp_dir().join(format!("scanback-bench-{}", std::process::id()));
-    fs::create_dir_all(&folder)?;
-    let result = measure(&folder).await;
-    fs::remove_dir_all(&folder)?;
-    result
+    let folder = Folder::make()?;
+    measure(folder.path()).await
 }
 
 async fn measure(folder: &Path) -> Result<(), Failure> {

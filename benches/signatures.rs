@@ -12,7 +12,7 @@ use std::{fs, path::Path, process::Command};
 
 use scanback_alipay::{AlipayKey, AppKey};
 
-use measure::{Failure, seconds_of};
+use measure::{Failure, Folder, seconds_of};
 
 /// Ours and the peer's are measured in turns, and the best of each counts.
 const ROUNDS: u32 = 3;
@@ -20,11 +20,8 @@ const SIGNATURES: u32 = 300;
 const VERIFICATIONS: u32 = 6000;
 
 fn main() -> Result<(), Failure> {
-    let folder = std::env::temp_dir().join(format!("scanback-bench-{}", std::process::id()));
-    fs::create_dir_all(&folder)?;
-    let result = compare(&folder);
-    fs::remove_dir_all(&folder)?;
-    result
+    let folder = Folder::make()?;
+    compare(folder.path())
 }
 
 fn compare(folder: &Path) -> Result<(), Failure> {

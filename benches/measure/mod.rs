@@ -5,6 +5,7 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Instant,
 };
@@ -19,6 +20,27 @@ use aws_lc_rs::{
 const TICKS_PER_SECOND: f64 = 100.0;
 
 pub(crate) type Failure = Box<dyn std::error::Error>;
+
+/// A folder of this run's own, gone with it.
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    pub(crate) fn make() -> Result<Self, Failure> {
+        let path = std::env::temp_dir().join(format!("scanback-bench-{}", std::process::id()));
+        fs::create_dir_all(&path)?;
+        Ok(Self(path))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
 
 /// A child process that is gone with us.
 pub(crate) struct Running(Child);

@@ -64,10 +64,15 @@ pub(crate) async fn paid_orders(shop: &Shop, name: &str, count: usize) -> VecDeq
 impl Load {
     /// Tills that call these services in turn.
     pub(crate) fn start(callers: &[Caller], orders: VecDeque<Order>) -> Self {
+        Self::at_pace(callers, orders, Duration::ZERO)
+    }
+
+    /// The same, and each rests for so long after a refund.
+    pub(crate) fn at_pace(callers: &[Caller], orders: VecDeque<Order>, rest: Duration) -> Self {
         let state = Arc::new(State { orders: Mutex::new(orders), ..State::default() });
         let till = |index: usize| {
             let (caller, state) = (callers[index % callers.len()].clone(), Arc::clone(&state));
-            tokio::spawn(async move { at_work(&caller, &state).await })
+            tokio::spawn(async move { at_work(&caller, &state, rest).await })
         };
         Self { tills: (0..TILLS).map(till).collect(), state }
     }
@@ -119,7 +124,7 @@ impl Load {
     }
 }
 
-async fn at_work(caller: &Caller, state: &State) -> Vec<Told> {
+async fn at_work(caller: &Caller, state: &State, rest: Duration) -> Vec<Told> {
     let mut told = Vec::new();
     while !state.is_over.load(Ordering::Relaxed) {
         let Some((wallet, number)) = state.orders.lock().unwrap().pop_front() else { break };
@@ -127,6 +132,7 @@ async fn at_work(caller: &Caller, state: &State) -> Vec<Told> {
         let refund_id = until_answered(caller, state, &refund).await;
         state.answered.fetch_add(1, Ordering::Relaxed);
         told.push(Told { wallet, number, refund_id });
+        tokio::time::sleep(rest).await;
     }
     told
 }

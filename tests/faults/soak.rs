@@ -16,8 +16,10 @@ use crate::shop::{Chance, Shop, WALLETS, on_postgres};
 const MINUTE: Duration = Duration::from_secs(60);
 /// The longest life of a service.
 const LONGEST_LIFE_MS: u64 = 2_500;
-/// More orders than are refunded in a minute of deaths.
-const ORDERS: usize = 12_000;
+/// How long a till rests after each refund: some eighty refunds a second in all, and time for a machine to do other things.
+const REST: Duration = Duration::from_millis(60);
+/// More orders than are refunded in a minute.
+const ORDERS: usize = 6_000;
 /// What the wallets do meanwhile, and how often.
 const MOODS: [(&str, &str, f64); 5] = [
     ("refund", "effect_then_reset", 0.05),
@@ -62,7 +64,8 @@ async fn one_minute(seed: u64) -> (usize, usize, usize) {
     let mut replica = if on_postgres() { Some(shop.start_replica().await) } else { None };
     let callers: Vec<_> = [Some(shop.merchant()), replica.as_ref().map(|replica| replica.caller(&shop))].into();
     let callers: Vec<_> = callers.into_iter().flatten().collect();
-    let load = Load::start(&callers, orders);
+    let paid = orders.len();
+    let load = Load::at_pace(&callers, orders, REST);
     let (began, mut killed) = (Instant::now(), 0);
     while began.elapsed() < MINUTE {
         tokio::time::sleep(Duration::from_millis(chance.below(LONGEST_LIFE_MS))).await;
@@ -72,6 +75,7 @@ async fn one_minute(seed: u64) -> (usize, usize, usize) {
         }
         killed += 1;
     }
+    assert!(load.answered() < paid, "the tills ran out of orders");
     let in_vain = load.in_vain();
     let told = load.end().await;
     shop.sandbox().no_more_faults().await;
