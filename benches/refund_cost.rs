@@ -11,14 +11,13 @@ mod measure;
 
 use std::{
     path::Path,
-    process::Command,
     time::{Duration, Instant},
 };
 
 use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
 
-use measure::{Failure, Folder, Running, rsa_unit};
+use measure::{Failure, Folder, Running, merchant_token, rsa_unit};
 
 const REFUNDS: usize = 600;
 const WARM_UP: usize = 100;
@@ -35,15 +34,6 @@ fn pin_check() -> Result<f64, Failure> {
         best = best.min(began.elapsed().as_secs_f64());
     }
     Ok(best)
-}
-
-fn token(config: &Path, env: &[(&str, &str)]) -> Result<String, Failure> {
-    let output = Command::new(env!("CARGO_BIN_EXE_scanback"))
-        .args(["token", "create", "--role", "merchant", "--merchant", "demo", "--name", "load", "--config"])
-        .arg(config)
-        .envs(env.iter().copied())
-        .output()?;
-    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
 struct Load {
@@ -115,7 +105,7 @@ async fn measure(folder: &Path) -> Result<(), Failure> {
         env.push(("SCANBACK__REDIS__URL", url));
         store.push_str(" + Redis");
     }
-    let token = token(&config, &env)?;
+    let token = merchant_token(&config, &env)?;
     let (process, service) = Running::start(&["serve", "--config", config.to_str().ok_or("name")?], &env)?;
     tokio::time::sleep(Duration::from_secs(2)).await;
     let idle = process.memory()?;

@@ -8,7 +8,7 @@ const ORDER: &str = "PARTNER-0001";
 
 #[tokio::test]
 async fn a_partners_merchant_refunds_with_the_payers_code_and_is_told_by_notification() {
-    let mut shop = Shop::new().as_partner().setting("policy.payer_check", "required").prepare().await;
+    let mut shop = Shop::new().of_a_partner().setting("policy.payer_check", "required").prepare().await;
     for (number, payer) in [(ORDER, "oAnna000000000000000000000001"), ("PARTNER-0009", "oBert000000000000000000000002")]
     {
         let order = json!({ "wallet": WECHAT, "out_trade_no": number, "amount_fen": 5_000, "payer": payer });
@@ -35,7 +35,7 @@ async fn a_partners_merchant_refunds_with_the_payers_code_and_is_told_by_notific
 
 #[tokio::test]
 async fn an_answer_that_was_lost_is_found_under_the_merchants_number() {
-    let shop = Shop::new().as_partner().impatient().order(WECHAT, ORDER, 5_000).open().await;
+    let shop = Shop::new().of_a_partner().impatient().order(WECHAT, ORDER, 5_000).open().await;
     shop.sandbox().fault(WECHAT, "refund", "effect_then_reset").await;
     let silent = json!({ "wallet": WECHAT, "operation": "notification", "kind": "drop_notification" });
     shop.sandbox().fault_with(silent).await;

@@ -68,6 +68,11 @@ impl Running {
         Err("it ended before it listened".into())
     }
 
+    /// Another program, from now on.
+    pub(crate) fn of(child: Child) -> Self {
+        Self(child)
+    }
+
     /// CPU seconds, user and system.
     pub(crate) fn cpu(&self) -> Result<f64, Failure> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.0.id()))?;
@@ -82,6 +87,16 @@ impl Running {
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).ok_or("no VmRSS")?;
         Ok(line.split_whitespace().nth(1).ok_or("no number")?.parse::<f64>()? / 1024.0)
     }
+}
+
+/// A token of the merchant `demo`, made by the command as an operator would.
+pub(crate) fn merchant_token(config: &Path, env: &[(&str, &str)]) -> Result<String, Failure> {
+    let output = Command::new(env!("CARGO_BIN_EXE_scanback"))
+        .args(["token", "create", "--role", "merchant", "--merchant", "demo", "--name", "load", "--config"])
+        .arg(config)
+        .envs(env.iter().copied())
+        .output()?;
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
 /// Seconds of one `work`, out of `times` in a row: the best of five rounds, since the machine is shared.

@@ -82,7 +82,7 @@ impl Opening {
     }
 
     /// The account at WeChat Pay is a partner's (服务商).
-    pub(crate) fn as_partner(mut self) -> Self {
+    pub(crate) fn of_a_partner(mut self) -> Self {
         self.partner = true;
         self
     }
