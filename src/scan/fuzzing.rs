@@ -15,6 +15,8 @@ const LIMITS: Limits =
 
 /// What is drawn has at most so many characters, so that it stays small.
 const LONGEST: usize = 48;
+/// Characters, each drawn as one of Code 128, that our own reader takes for enough.
+const SHORTEST: usize = 3;
 /// Modules that are made to lie: level M mends more than that in the smallest code.
 const LIES: usize = 3;
 
@@ -56,7 +58,8 @@ pub fn square(bytes: &[u8]) {
     assert!(read_squares(&frame).iter().all(|read| *read == text), "a false text of {text:?}");
 }
 
-/// Our own reader for bars: on any pixels; and drawn bars of any text are read as they are.
+/// Our own reader for bars: on any pixels; and drawn bars of any text are read as they are, but for the shortest, which are too
+/// little evidence for it.
 pub fn bars(bytes: &[u8]) {
     let Some((&[choice, shape @ ..], rest)) = bytes.split_first_chunk::<4>() else { return };
     if choice & 1 == 0 {
@@ -67,7 +70,10 @@ pub fn bars(bytes: &[u8]) {
     let module = 2 + u32::from(shape[0] % 3);
     let mut frame = draw::paper((text.len() as u32 * 11 + 80) * module, 120);
     draw::bars(&mut frame, &text, 20 * module, 20, module, 80);
-    assert_eq!(read_bars(&frame), [text.as_str()], "clean bars");
+    let in_pairs = text.len().is_multiple_of(2) && text.bytes().all(|byte| byte.is_ascii_digit());
+    let characters = if in_pairs { text.len() / 2 } else { text.len() };
+    let expected: &[&str] = if characters < SHORTEST { &[] } else { &[&text] };
+    assert_eq!(read_bars(&frame), expected, "clean bars");
 }
 
 fn read_squares(frame: &GrayImage) -> Vec<String> {
