@@ -3,17 +3,18 @@
 use std::cell::OnceCell;
 
 use image::GrayImage;
-use rxing::{
-    Binarizer, Luma8Source,
-    common::{BitArray, BitMatrix, GlobalHistogramBinarizer, LineOrientation},
+use rxing::common::{BitArray, BitMatrix, LineOrientation};
+
+use super::{
+    black::{black_and_white, black_line},
+    code128::Lines,
+    grey::Grey,
+    regions::Edges,
 };
 
-use super::{black::black_and_white, code128::Lines, grey::Grey, regions::Edges};
-
-/// A picture, its rows, its black and white, and its edges.
+/// A picture, its lines, its black and white, and its edges.
 pub(super) struct View<'a> {
     pub(super) luma: &'a GrayImage,
-    lines: Option<GlobalHistogramBinarizer<Luma8Source<'a>>>,
     worked_out: WorkedOut,
 }
 
@@ -32,9 +33,7 @@ impl<'a> View<'a> {
 
     /// With what an earlier view of the same picture has worked out.
     pub(super) fn with(luma: &'a GrayImage, worked_out: WorkedOut) -> Self {
-        let source = Luma8Source::new_with_slice(luma.as_raw(), luma.width(), luma.height());
-        let lines = source.ok().map(GlobalHistogramBinarizer::new);
-        Self { luma, lines, worked_out }
+        Self { luma, worked_out }
     }
 
     pub(super) fn into_worked_out(self) -> WorkedOut {
@@ -56,7 +55,14 @@ impl<'a> View<'a> {
 
 impl Lines for View<'_> {
     fn line(&self, at: usize, direction: LineOrientation) -> Option<BitArray> {
-        self.lines.as_ref()?.get_black_line(at, direction).ok().map(std::borrow::Cow::into_owned)
+        let (width, pixels) = (self.luma.width() as usize, self.luma.as_raw());
+        match direction {
+            LineOrientation::Row => black_line(pixels.get(at * width..(at + 1) * width)?),
+            LineOrientation::Column => {
+                let column: Vec<u8> = pixels.iter().skip(at).step_by(width.max(1)).copied().collect();
+                black_line(&column)
+            }
+        }
     }
 
     fn size(&self) -> (usize, usize) {
