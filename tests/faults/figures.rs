@@ -29,7 +29,7 @@ async fn figures_of_throughput_without_redis() {
     }
     let mut redis = RedisServer::start(&[]).unwrap();
     let shop = Shop::new().setting("redis.url", redis.url()).setting("limits.requests_per_second", 10_000).open().await;
-    let load = Load::start(&[shop.merchant()], paid_orders(&shop, "PACE", 9_000).await);
+    let load = Load::at_pace(&[shop.merchant()], paid_orders(&shop, "PACE", 9_000).await, Duration::ZERO);
     let (mut with, mut without) = (0.0, 0.0);
     for _ in 0..3 {
         with += pace(&load).await / 3.0;

@@ -19,6 +19,8 @@ use crate::shop::{Caller, PATIENCE, POLL, Shop, WALLETS, fen, fresh_key};
 pub(crate) const ORDERS: usize = 600;
 /// Tills at work at once.
 const TILLS: usize = 6;
+/// A till rests after each refund, so that a quick machine doesn't use the orders up.
+const REST: Duration = Duration::from_millis(80);
 /// A till waits so long for an answer, and asks again under the same key.
 const GIVES_UP: Duration = Duration::from_secs(12);
 
@@ -64,10 +66,10 @@ pub(crate) async fn paid_orders(shop: &Shop, name: &str, count: usize) -> VecDeq
 impl Load {
     /// Tills that call these services in turn.
     pub(crate) fn start(callers: &[Caller], orders: VecDeque<Order>) -> Self {
-        Self::at_pace(callers, orders, Duration::ZERO)
+        Self::at_pace(callers, orders, REST)
     }
 
-    /// The same, and each rests for so long after a refund.
+    /// The same, with another rest.
     pub(crate) fn at_pace(callers: &[Caller], orders: VecDeque<Order>, rest: Duration) -> Self {
         let state = Arc::new(State { orders: Mutex::new(orders), ..State::default() });
         let till = |index: usize| {
