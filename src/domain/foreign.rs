@@ -6,14 +6,14 @@
 use scanback_wallet::WalletKind;
 
 /// What a code is that can't lead to a refund.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ForeignCode {
+    /// A payment code of UnionPay (云闪付): 19 digits that begin with 62.
+    UnionPayPaymentCode,
     /// The shop's (or somebody's) own code to be paid by (收款码): the frequent mistake.
     Collecting(WalletKind),
     /// An address that opens a payment in this wallet.
     PaymentLink(WalletKind),
-    /// A payment code of UnionPay (云闪付): 19 digits that begin with 62.
-    UnionPayPaymentCode,
     /// UnionPay's code to be paid by.
     UnionPayCollecting,
     /// An EMV merchant code, its check sum right: several wallets pay by it.
@@ -60,10 +60,10 @@ impl ForeignCode {
         matches!(self, Self::UnionPayPaymentCode)
     }
 
-    /// Which of two to tell of: what was most likely meant to be shown.
+    /// Which of two to tell of: what was most likely meant to be shown, which stands first above.
     #[must_use]
     pub fn or_rather(self, other: Self) -> Self {
-        if self == Self::Address { other } else { self }
+        self.min(other)
     }
 }
 
@@ -112,6 +112,18 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(ForeignCode::of(text), code, "{text}");
+        }
+    }
+
+    #[test]
+    fn of_two_the_same_one_is_told_in_either_order() {
+        use {ForeignCode as F, WalletKind as W};
+        for (one, other) in [
+            (F::Collecting(W::Wechat), F::PaymentLink(W::Alipay)),
+            (F::Collecting(W::Alipay), F::Address),
+            (F::UnionPayPaymentCode, F::Collecting(W::Wechat)),
+        ] {
+            assert_eq!((one.or_rather(other), other.or_rather(one)), (one, one));
         }
     }
 

@@ -17,6 +17,10 @@ const LONGEST_CODE: usize = 24;
 #[must_use]
 pub fn masked(text: &str) -> Option<String> {
     let groups = groups(text);
+    // a text that is nothing but a code is one, however far apart its groups stand
+    if let (Some(code), Some(first), Some(last)) = (whole(text), groups.first(), groups.last()) {
+        return Some(format!("{}{}{}", &text[..first.place.start], code.masked(), &text[last.place.end..]));
+    }
     let (mut out, mut copied) = (String::with_capacity(text.len()), 0);
     for (place, code) in codes(&groups) {
         out.push_str(&text[copied..groups[place.start].place.start]);
@@ -29,8 +33,12 @@ pub fn masked(text: &str) -> Option<String> {
 /// Whether the text as a whole is a payment code, however its digits are grouped or written.
 #[must_use]
 pub fn is_code(text: &str) -> bool {
+    whole(text).is_some()
+}
+
+fn whole(text: &str) -> Option<PaymentCode> {
     let digits: Option<String> = text.chars().filter(|c| !is_separator(*c)).map(digit).collect();
-    digits.is_some_and(|digits| PaymentCode::parse(&digits).is_some())
+    PaymentCode::parse(&digits?)
 }
 
 /// Whether any name or value in it has the form of a payment code.
@@ -167,7 +175,8 @@ mod tests {
             ("1345 6789 0123 4567 89 13800138000", Some(format!("{hidden} 13800138000"))),
             ("u:134567890123456789/134567890123456789", Some(format!("u:{hidden}/{hidden}"))),
             ("2512345678 923456 1345 6789 0123 4567 89", Some(format!("25************** {hidden}"))),
-            ("1345    6789 0123 4567 89", None),
+            ("1345    6789 0123 4567 89", Some(hidden.to_owned())),
+            ("a 1345    6789 0123 4567 89", None),
             ("2812345678901234567", Some("28*****************".to_owned())),
             ("tel 13800138000", None),
             ("2026-11-26 17:38", None),
