@@ -16,6 +16,8 @@ pub(super) enum Server {
     One(Client),
     Cluster(ClusterClient),
     Sentinel(SentinelClient),
+    #[cfg(feature = "simulated")]
+    Simulated(super::simulated::Line),
 }
 
 impl Server {

@@ -23,12 +23,15 @@ pub(super) const CALL_TIMEOUT: Duration = Duration::from_millis(150);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often a line on which nothing happens is tried.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
+/// The same in a simulation, in which nothing happens for days.
+#[cfg(feature = "simulated")]
+const PROBE_SIMULATED_EVERY: Duration = Duration::from_secs(60);
 /// How long a lost line stays closed: a Redis that answers with errors costs one failed call in this time.
 const REOPEN_AFTER: Duration = Duration::from_millis(250);
 /// Written by the probe; gone after a second.
 const PROBE_KEY: &str = "scanback:probe";
 
-static PROBE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("probe.lua")));
+pub(super) static PROBE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("probe.lua")));
 
 /// Why a call has no result.
 #[derive(Debug)]
@@ -44,6 +47,18 @@ pub(super) enum Missed {
 enum Connection {
     One(MultiplexedConnection),
     Cluster(ClusterConnection),
+    #[cfg(feature = "simulated")]
+    Simulated(super::simulated::Line),
+}
+
+impl Connection {
+    const fn probe_every(&self) -> Duration {
+        match self {
+            Self::One(_) | Self::Cluster(_) => PROBE_EVERY,
+            #[cfg(feature = "simulated")]
+            Self::Simulated(_) => PROBE_SIMULATED_EVERY,
+        }
+    }
 }
 
 impl ConnectionLike for Connection {
@@ -51,6 +66,8 @@ impl ConnectionLike for Connection {
         match self {
             Self::One(connection) => connection.req_packed_command(cmd),
             Self::Cluster(connection) => connection.req_packed_command(cmd),
+            #[cfg(feature = "simulated")]
+            Self::Simulated(line) => line.command(cmd),
         }
     }
 
@@ -63,6 +80,8 @@ impl ConnectionLike for Connection {
         match self {
             Self::One(connection) => connection.req_packed_commands(cmd, offset, count),
             Self::Cluster(connection) => connection.req_packed_commands(cmd, offset, count),
+            #[cfg(feature = "simulated")]
+            Self::Simulated(_) => Box::pin(async { Err((redis::ErrorKind::Client, "one command at a time").into()) }),
         }
     }
 
@@ -70,6 +89,8 @@ impl ConnectionLike for Connection {
         match self {
             Self::One(connection) => connection.get_db(),
             Self::Cluster(connection) => connection.get_db(),
+            #[cfg(feature = "simulated")]
+            Self::Simulated(_) => 0,
         }
     }
 }
@@ -148,7 +169,7 @@ async fn keep(mut server: Server, open: watch::Sender<Option<Open>>) {
 /// Returns when the line is lost, found by a call or by the probe.
 async fn watch_over(mut connection: Connection, open: &watch::Sender<Option<Open>>, generation: u64) {
     let mut state = open.subscribe();
-    while timeout(PROBE_EVERY, state.wait_for(Option::is_none)).await.is_err() {
+    while timeout(connection.probe_every(), state.wait_for(Option::is_none)).await.is_err() {
         if let Err(error) = in_time(probe(&mut connection)).await {
             close(open, generation, &error);
         }
@@ -169,6 +190,8 @@ async fn connect(server: &mut Server) -> RedisResult<Connection> {
         Server::One(client) => Connection::One(client.get_multiplexed_async_connection_with_config(&config).await?),
         Server::Cluster(client) => Connection::Cluster(client.get_async_connection().await?),
         Server::Sentinel(client) => Connection::One(client.get_async_connection_with_config(&config).await?),
+        #[cfg(feature = "simulated")]
+        Server::Simulated(line) => Connection::Simulated(line.clone()),
     };
     probe(&mut connection).await?;
     Ok(connection)

@@ -11,6 +11,8 @@
 mod address;
 mod link;
 mod quota;
+#[cfg(feature = "simulated")]
+mod simulated;
 
 use std::{
     fmt,
@@ -27,6 +29,8 @@ use tokio::{
 };
 
 pub use self::quota::{QuotaTurn, Rate};
+#[cfg(feature = "simulated")]
+pub use self::simulated::{Runs, Said, Says, SimulatedRedis};
 use self::{
     address::Server,
     link::{Link, Missed},
@@ -130,6 +134,14 @@ impl Keys {
         let redis = Redis { link: Link::start(Server::parse(url)?), lease, ttl };
         let _ = timeout(Self::START_WAIT, redis.link.opened()).await;
         Ok(Self { redis: Some(Arc::new(redis)) })
+    }
+
+    /// Keys in a Redis that a simulation plays.
+    #[cfg(feature = "simulated")]
+    #[must_use]
+    pub fn simulated(redis: Arc<dyn SimulatedRedis>, lease: Duration) -> Self {
+        let link = Link::start(Server::Simulated(simulated::Line(redis)));
+        Self { redis: Some(Arc::new(Redis { link, lease, ttl: Self::MIN_TTL })) }
     }
 
     /// Claims `key` of `merchant` for a request with this fingerprint. Takes 150 ms at most.

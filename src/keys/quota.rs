@@ -7,7 +7,7 @@ use redis::Script;
 
 use super::Keys;
 
-static TAKE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("quota.lua")));
+pub(super) static TAKE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("quota.lua")));
 
 /// An even stream of calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,6 +5,7 @@ mod audit;
 mod books;
 mod dice;
 mod news;
+mod redis;
 mod replica;
 mod run;
 mod world;

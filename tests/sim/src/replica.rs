@@ -1,12 +1,6 @@
 //! One `serve` process: the real desk, ledger and follower. It dies at a step, and another life begins on the same store.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    pin::Pin,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use jiff::Timestamp;
@@ -27,6 +21,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::{
     adapter::{SimWallet, TIMEOUT},
     audit::Auditor,
+    redis::Redis,
     world::{Life, World},
 };
 
@@ -41,6 +36,9 @@ pub(crate) struct Kit {
     pub(crate) forwards: Forwards,
     pub(crate) webhooks: WebhookClient,
 }
+
+/// Lease of a claim in Redis.
+const KEY_LEASE: Duration = Duration::from_secs(15);
 
 struct Hold {
     world: World,
@@ -73,7 +71,17 @@ pub(crate) fn any(world: &World) -> Option<(u64, Arc<Desk>)> {
     state.desks.iter().nth(index).map(|(life, desk)| (*life, Arc::clone(desk)))
 }
 
-fn begin(world: &World, life: u64, store: &Path, auditor: &Arc<Auditor>, kit: &Kit) -> anyhow::Result<Arc<Desk>> {
+/// What all lives of all replicas of a run share.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) store: PathBuf,
+    pub(crate) auditor: Arc<Auditor>,
+    pub(crate) redis: Option<Redis>,
+    pub(crate) kit: Kit,
+}
+
+fn begin(world: &World, life: u64, shared: &Shared) -> anyhow::Result<Arc<Desk>> {
+    let Shared { store, auditor, redis, kit } = shared;
     let hold = Hold { world: world.clone(), life, auditor: Arc::clone(auditor) };
     let ledger = Ledger::open_in_steps(store, Arc::new(hold)).context("the store can't be opened")?;
     let merchant = MerchantId::parse(MERCHANT)?;
@@ -89,7 +97,7 @@ fn begin(world: &World, life: u64, store: &Path, auditor: &Arc<Auditor>, kit: &K
     };
     let parts = DeskParts {
         ledger,
-        keys: Keys::disabled(),
+        keys: redis.as_ref().map_or_else(Keys::disabled, |redis| Keys::simulated(redis.of_life(life), KEY_LEASE)),
         scans: ScanPool::new(Limits::default(), 1, 1),
         wallets,
         forwards: kit.forwards.clone(),
@@ -102,7 +110,7 @@ fn begin(world: &World, life: u64, store: &Path, auditor: &Arc<Auditor>, kit: &K
         time_scale: 1,
         wallet_timeout: TIMEOUT,
         answer_within: Duration::from_secs(8),
-        key_lease: Duration::from_secs(15),
+        key_lease: KEY_LEASE,
         public_url: "https://sim.invalid".into(),
         private_webhooks: false,
         max_frame_bytes: 1 << 20,
@@ -114,11 +122,11 @@ fn begin(world: &World, life: u64, store: &Path, auditor: &Arc<Auditor>, kit: &K
 }
 
 /// Lives one life after another on the store, until the run ends.
-pub(crate) async fn live(world: World, slot: u64, alone: bool, store: PathBuf, auditor: Arc<Auditor>, kit: Kit) {
+pub(crate) async fn live(world: World, slot: u64, alone: bool, shared: Shared) {
     for number in 0.. {
         let life = slot * 1000 + number;
         world.state().lives.insert(life, Life { dead: false, paused_until: Instant::now() });
-        let desk = match begin(&world, life, &store, &auditor, &kit) {
+        let desk = match begin(&world, life, &shared) {
             Ok(desk) => desk,
             Err(error) => {
                 world.violated(format!("a desk could not begin: {error:#}"));

@@ -20,7 +20,8 @@ use uuid::Uuid;
 use crate::{
     audit::Auditor,
     dice::Dice,
-    replica::{self, Kit, MERCHANT},
+    redis::Redis,
+    replica::{self, Kit, MERCHANT, Shared},
     world::{Faults, World},
 };
 
@@ -76,9 +77,10 @@ pub(crate) async fn run(seed: u64, store: &Path, kit: &Kit, traced: bool) -> any
         let amount = i64::try_from(dice.between(2, 20)).unwrap_or(2) * 100;
         world.state().books.open(&format!("o{order}"), kind, amount);
     }
+    let redis = redis_of(seed, &world);
+    let shared = Shared { store: store.to_owned(), auditor: Arc::clone(&auditor), redis, kit: kit.clone() };
     for slot in 0..slots {
-        let (world, store, auditor, kit) = (world.clone(), store.to_owned(), Arc::clone(&auditor), kit.clone());
-        tokio::spawn(replica::live(world, slot + 1, slots == 1, store, auditor, kit));
+        tokio::spawn(replica::live(world.clone(), slot + 1, slots == 1, shared.clone()));
     }
     sleep(Duration::from_millis(50)).await;
     let mut asking = Vec::new();
@@ -120,6 +122,17 @@ pub(crate) async fn run(seed: u64, store: &Path, kit: &Kit, traced: bool) -> any
         lives: state.lives.len(),
         refunds: state.books.trades.values().map(|trade| trade.refunds.len()).sum(),
     })
+}
+
+/// Every second run has a Redis, with mishaps that are absent, rare or frequent. By chance of its own.
+fn redis_of(seed: u64, world: &World) -> Option<Redis> {
+    let mut dice = Dice::new(seed ^ 0x4ed1_5000);
+    if dice.chance(500) {
+        return None;
+    }
+    let often = [0, 30, 150];
+    world.state().faults.redis = often[usize::try_from(dice.between(0, 2)).unwrap_or(0)];
+    Some(Redis::new(seed, world))
 }
 
 fn calm(world: &World) {

@@ -65,6 +65,8 @@ pub(crate) struct Faults {
     pub(crate) news_lost: u64,
     pub(crate) news_twice: u64,
     pub(crate) news_forged: u64,
+    /// In runs with Redis.
+    pub(crate) redis: u64,
 }
 
 impl Faults {
@@ -91,6 +93,7 @@ impl Faults {
             news_lost: of(400),
             news_twice: of(400),
             news_forged: of(300),
+            redis: 0, // drawn apart: see `run`
         }
     }
 }
