@@ -31,13 +31,12 @@ pub(super) fn plain_path<'a>(params: &WechatParams, path: &'a str) -> Result<Cow
 pub(super) fn names(params: &WechatParams) -> Map<String, Value> {
     let (appid, mchid) = (&params.appid, &params.mchid);
     let named = match &params.sub {
-        None => json!({ "appid": appid, "mchid": mchid }),
+        None => vec![("appid", appid), ("mchid", mchid)],
         Some(SubMerchant { sub_mchid, sub_appid }) => {
-            json!({ "sp_appid": appid, "sp_mchid": mchid, "sub_appid": sub_appid, "sub_mchid": sub_mchid })
+            vec![("sp_appid", appid), ("sp_mchid", mchid), ("sub_appid", sub_appid), ("sub_mchid", sub_mchid)]
         }
     };
-    let Value::Object(named) = named else { return Map::new() };
-    named
+    named.into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect()
 }
 
 /// The payer's id, as the apps know it.
