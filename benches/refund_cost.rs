@@ -90,9 +90,7 @@ async fn main() -> Result<(), Failure> {
 }
 
 async fn measure(folder: &Path) -> Result<(), Failure> {
-    let dir = folder.to_str().ok_or("the folder's name")?;
-    let (_sandbox, sandbox) =
-        Running::start(&["sandbox", "--listen", "127.0.0.1:0", "--dir", dir, "--time-scale", TIME_SCALE], &[])?;
+    let (_sandbox, sandbox) = Running::sandbox(folder, TIME_SCALE)?;
     let config = folder.join("scanback.toml");
     let (postgres, redis) = (std::env::var("SCANBACK_TEST_POSTGRES_URL"), std::env::var("SCANBACK_TEST_REDIS_URL"));
     let mut env = vec![("SCANBACK__HTTP__LISTEN", "127.0.0.1:0"), ("SCANBACK__LIMITS__REQUESTS_PER_SECOND", "100000")];

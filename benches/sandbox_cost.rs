@@ -33,9 +33,7 @@ async fn main() -> Result<(), Failure> {
 }
 
 async fn measure(folder: &Path) -> Result<(), Failure> {
-    let dir = folder.to_str().ok_or("the folder's name")?;
-    let (process, sandbox) =
-        Running::start(&["sandbox", "--listen", "127.0.0.1:0", "--dir", dir, "--time-scale", TIME_SCALE], &[])?;
+    let (process, sandbox) = Running::sandbox(folder, TIME_SCALE)?;
     let settings = Settings::load(&folder.join("scanback.toml"))?;
     let accounts = settings.merchants.into_iter().next().ok_or("no merchant")?;
     let http = reqwest::Client::builder().no_proxy().build()?;

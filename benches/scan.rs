@@ -4,9 +4,10 @@
 //! rxing alone stops at the first bar code, and so never knows whether a QR code beside it says otherwise. `all` is the
 //! decoder made to tell that too: its bars, then its squares.
 
+mod measure;
+
 use std::{
     collections::HashSet,
-    error::Error,
     hint::black_box,
     time::{Duration, Instant},
 };
@@ -21,17 +22,11 @@ use scanback::{
 };
 use zune_core::{bytestream::ZCursor, colorspace::ColorSpace, options::DecoderOptions};
 
-const FRAMES: [&str; 6] = [
-    "qr-alipay-720.jpg",
-    "qr-order-720.jpg",
-    "both-alipay-720.jpg",
-    "bars-order-720.jpg",
-    "bars-refund-720.jpg",
-    "bars-turned-wechat-720.jpg",
-];
+use measure::{FRAMES, Failure};
+
 const ROUNDS: usize = 60;
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<(), Failure> {
     println!(
         "{:28} {:>9} {:>9} {:>9} {:>7}",
         "frame, 1280 x 720, best of 60", "alone us", "all us", "ours us", "ratio"

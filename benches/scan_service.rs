@@ -19,16 +19,8 @@ use std::{
 use futures_util::{StreamExt as _, stream};
 use serde_json::json;
 
-use measure::{Failure, Folder, Running, merchant_token};
+use measure::{FRAMES, Failure, Folder, Running, merchant_token};
 
-const FRAMES: [&str; 6] = [
-    "qr-alipay-720.jpg",
-    "qr-order-720.jpg",
-    "both-alipay-720.jpg",
-    "bars-order-720.jpg",
-    "bars-refund-720.jpg",
-    "bars-turned-wechat-720.jpg",
-];
 /// What stands in the frames that show an order: `fixtures/frames/truth.csv`.
 const ORDERS: [&str; 3] = ["RF20240119EP74RYMNWLSEW9YJUF3", "ORD-20240320W9M2MA6DVL", "RF20261027HB0T4KLV"];
 /// How often each is asked for all frames.
@@ -45,8 +37,7 @@ async fn main() -> Result<(), Failure> {
 
 async fn compare(folder: &Path) -> Result<(), Failure> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let dir = folder.to_str().ok_or("the folder's name")?;
-    let (_sandbox, _) = Running::start(&["sandbox", "--listen", "127.0.0.1:0", "--dir", dir], &[])?;
+    let (_sandbox, _) = Running::sandbox(folder, "1")?;
     let config = folder.join("scanback.toml");
     let env = [("SCANBACK__HTTP__LISTEN", "127.0.0.1:0"), ("SCANBACK__LIMITS__REQUESTS_PER_SECOND", "100000")];
     let token = merchant_token(&config, &env)?;

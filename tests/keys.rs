@@ -223,14 +223,14 @@ async fn a_killed_redis_costs_next_to_nothing_and_works_again_when_it_is_back() 
     let start = Instant::now();
     assert!(matches!(claim(&keys, "k").await, Claim::NoRedis));
     guard.store(&answer("nowhere")).await;
-    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_millis(400), "{:?}", start.elapsed());
     assert_eq!(keys.health(), KeysHealth::Down);
 
     let start = Instant::now();
     for _ in 0..1_000 {
         assert!(matches!(claim(&keys, "k").await, Claim::NoRedis));
     }
-    assert!(start.elapsed() < Duration::from_secs(2), "1000 claims without Redis: {:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_millis(500), "1000 claims without Redis: {:?}", start.elapsed());
 
     server.launch();
     until(&keys, KeysHealth::Up).await;
@@ -257,7 +257,7 @@ async fn a_redis_that_says_nothing_is_given_up_in_time_and_its_claim_too() {
     let start = Instant::now();
     assert!(matches!(claim(&keys, "k").await, Claim::NoRedis));
     let given_up = start.elapsed();
-    assert!(given_up < Duration::from_secs(2), "{given_up:?}");
+    assert!(given_up < Duration::from_millis(400), "{given_up:?}");
     // it is not waited for again: a hundred claims cost less than the first
     let start = Instant::now();
     for _ in 0..100 {

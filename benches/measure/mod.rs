@@ -19,6 +19,16 @@ use aws_lc_rs::{
 /// `USER_HZ` of Linux: ticks a second in /proc/PID/stat.
 const TICKS_PER_SECOND: f64 = 100.0;
 
+/// Camera frames of 1280 x 720 in `fixtures/frames`.
+pub(crate) const FRAMES: [&str; 6] = [
+    "qr-alipay-720.jpg",
+    "qr-order-720.jpg",
+    "both-alipay-720.jpg",
+    "bars-order-720.jpg",
+    "bars-refund-720.jpg",
+    "bars-turned-wechat-720.jpg",
+];
+
 pub(crate) type Failure = Box<dyn std::error::Error>;
 
 /// A folder of this run's own, gone with it.
@@ -68,7 +78,13 @@ impl Running {
         Err("it ended before it listened".into())
     }
 
-    /// Another program, from now on.
+    /// A sandbox that fills this folder.
+    pub(crate) fn sandbox(folder: &Path, time_scale: &str) -> Result<(Self, String), Failure> {
+        let dir = folder.to_str().ok_or("the folder's name")?;
+        Self::start(&["sandbox", "--listen", "127.0.0.1:0", "--dir", dir, "--time-scale", time_scale], &[])
+    }
+
+    /// A program that was started elsewhere.
     pub(crate) fn of(child: Child) -> Self {
         Self(child)
     }

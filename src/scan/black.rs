@@ -212,13 +212,17 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn a_line_is_bit_for_bit_that_of_rxing() {
-        let mut state = 7u32;
-        let mut noise = move |range: u32| {
+    /// The same noise for the same seed: numbers below a range.
+    fn noise(mut state: u32) -> impl FnMut(u32) -> u32 {
+        move |range| {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             (state >> 16) % range
-        };
+        }
+    }
+
+    #[test]
+    fn a_line_is_bit_for_bit_that_of_rxing() {
+        let mut noise = noise(7);
         let (mut told, mut flat) = (0, 0);
         for width in [3, 5, 63, 64, 65, 128, 200, 641] {
             for contrast in [1, 20, 60, 256] {
@@ -241,11 +245,7 @@ mod tests {
 
     #[test]
     fn black_and_white_is_bit_for_bit_that_of_rxing() {
-        let mut state = 1u32;
-        let mut noise = move |range: u32| {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 16) % range
-        };
+        let mut noise = noise(1);
         for (width, height) in [(40, 40), (41, 47), (64, 40), (63, 129), (200, 65), (39, 200), (127, 96), (1, 7)] {
             for contrast in [1, 20, 60, 256] {
                 // Flat blocks, soft slopes and noise side by side, so that each arm of the rule is taken.

@@ -90,6 +90,14 @@ pub(crate) struct Refund {
     pub(crate) untold: bool,
 }
 
+impl Refund {
+    /// Where the merchant is told of it: its own address wins over the one of the payment or the console (wechat-pay §10);
+    /// Alipay has only that.
+    fn told_at<'a>(&'a self, of_the_payment: Option<&'a String>) -> Option<&'a String> {
+        self.notify_url.as_ref().or(of_the_payment)
+    }
+}
+
 /// A refund call whose parameters are good.
 #[derive(Clone, Debug)]
 pub(crate) struct RefundAsk {
@@ -311,7 +319,7 @@ impl Books {
         if status == RefundStatus::Success {
             refund.times_paid += 1;
         }
-        refund.untold = refund.notify_url.is_some() || order.notify_url.is_some();
+        refund.untold = refund.told_at(order.notify_url.as_ref()).is_some();
         let refund = refund.clone();
         let order = order.clone();
         self.note_change(key);
@@ -329,8 +337,7 @@ impl Books {
 
     /// Sends news of a refund on its way, where there is an address for it.
     pub(super) fn tell(&mut self, order: Order, refund: Refund) {
-        // the refund's own address wins over the one of the payment or the console (wechat-pay §10); Alipay has only that
-        if let Some(url) = refund.notify_url.clone().or_else(|| order.notify_url.clone()) {
+        if let Some(url) = refund.told_at(order.notify_url.as_ref()).cloned() {
             let refunded = order.refunded();
             self.news.push(News { order, refund, refunded, url });
         }
