@@ -96,7 +96,7 @@ pub struct Service {
 /// # Errors
 /// [`StartError::Ledger`].
 pub async fn open_ledger(settings: &Settings) -> Result<Ledger, StartError> {
-    let ledger = Ledger::open(settings.database_url.expose_secret(), settings.database_connections).await?;
+    let ledger = Ledger::open(settings.database_url.expose_secret(), settings.connections_a_thread()).await?;
     ledger.migrate().await?;
     Ok(ledger)
 }

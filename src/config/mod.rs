@@ -33,15 +33,15 @@ pub struct Settings {
     pub metrics_listen: Option<SocketAddr>,
     /// What wallets are told to notify; `None`: `http://` and the actual listen address.
     pub public_url: Option<String>,
-    /// HTTP workers; `None`: one a core.
-    pub workers: Option<usize>,
+    /// Threads that answer HTTP; at least 1.
+    pub workers: usize,
     /// How long a refund request waits before it answers 202.
     pub answer_within: Duration,
     /// How long a process that is asked to stop goes on serving, unready, before it does.
     pub drain: Duration,
     /// `sqlite:PATH` or `postgres://…`.
     pub database_url: SecretString,
-    /// Connections to a database server.
+    /// Connections to a database server; at least 2.
     pub database_connections: u32,
     /// `redis://…` and its kin; absent: no Redis.
     pub redis_url: Option<SecretString>,
@@ -116,7 +116,20 @@ const MAX_COUNT: usize = 100_000;
 /// A call needs time to be answered, and a follow-up job is leased for longer than its calls may take.
 const WALLET_TIMEOUTS_MS: std::ops::RangeInclusive<u64> = 100..=30_000;
 
+/// The other half is for the ledger's writer and the scanner.
+fn half_the_cores() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2))
+}
+
 impl Settings {
+    /// How many connections to a database server each thread may have that asks it: those that answer HTTP, and the one that
+    /// follows refunds.
+    #[must_use]
+    pub fn connections_a_thread(&self) -> u32 {
+        let threads = u32::try_from(self.workers + 1).unwrap_or(u32::MAX);
+        (self.database_connections / threads).max(1)
+    }
+
     /// Reads `file` and the environment (`SCANBACK__SECTION__KEY` goes before the file), and checks everything that can be
     /// checked without the network.
     /// # Errors
@@ -235,7 +248,7 @@ impl Settings {
             listen: address("http.listen", &raw.http.listen)?,
             metrics_listen: raw.http.metrics_listen.map(|text| address("http.metrics_listen", &text)).transpose()?,
             public_url: raw.http.public_url.map(public_url).transpose()?,
-            workers: raw.http.workers.filter(|workers| *workers > 0),
+            workers: raw.http.workers.filter(|workers| *workers > 0).unwrap_or_else(half_the_cores),
             answer_within: Duration::from_millis(raw.http.answer_within_ms),
             drain: Duration::from_millis(raw.http.drain_ms),
             database_url,

@@ -48,7 +48,7 @@ pub struct HttpParts {
 /// The server on a listener that is bound already; it runs once it is awaited or spawned.
 /// # Errors
 /// The operating system's, where the listener can't be used.
-pub fn server(parts: HttpParts, listener: TcpListener, workers: Option<usize>) -> std::io::Result<Server> {
+pub fn server(parts: HttpParts, listener: TcpListener, workers: usize) -> std::io::Result<Server> {
     let limit = RateLimit::new(parts.requests_per_second);
     let server = HttpServer::new(move || {
         App::new()
@@ -64,11 +64,8 @@ pub fn server(parts: HttpParts, listener: TcpListener, workers: Option<usize>) -
     })
     .shutdown_timeout(STOP_WITHIN_S)
     .client_request_timeout(std::time::Duration::from_millis(HEAD_WITHIN_MS))
+    .workers(workers)
     .disable_signals();
-    let server = match workers {
-        Some(workers) => server.workers(workers),
-        None => server,
-    };
     Ok(server.listen(listener)?.run())
 }
 

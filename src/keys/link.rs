@@ -1,16 +1,24 @@
 //! The line to Redis. One background task opens it, watches it and opens it anew; a request uses it when it is open and
 //! goes on without Redis when it is not. So a dead Redis costs a request the reading of one flag, whatever the way in
 //! which it is dead: refused, silent, read-only, out of memory, or a line that broke without a word.
+//!
+//! While the line is open each thread has a socket of its own to the same server: one that another thread drives costs two
+//! wake-ups of threads a call. The line is one all the same: a failure on any of its sockets closes all.
 
-use std::{future::Future, sync::LazyLock, time::Duration};
+use std::{
+    future::Future,
+    sync::{Arc, LazyLock, OnceLock},
+    time::Duration,
+};
 
 use redis::{
     AsyncConnectionConfig, Cmd, FromRedisValue, Pipeline, RedisFuture, RedisResult, Script, ScriptInvocation, Value,
     aio::{ConnectionLike, MultiplexedConnection},
     cluster_async::ClusterConnection,
 };
+use thread_local::ThreadLocal;
 use tokio::{
-    sync::watch,
+    sync::{Mutex, watch},
     task::AbortHandle,
     time::{sleep, timeout},
 };
@@ -97,9 +105,38 @@ impl ConnectionLike for Connection {
 
 #[derive(Clone)]
 struct Open {
-    connection: Connection,
+    /// The keeper's, and every thread's that has no other yet.
+    first: Connection,
+    of_threads: Arc<ThreadLocal<OnceLock<Connection>>>,
+    server: Arc<Mutex<Server>>,
     /// Tells this line from the next one: a late failure on an old line must not close a new one.
     generation: u64,
+}
+
+impl Open {
+    /// To be made on the thread that drives `first`.
+    fn with(first: Connection, server: Arc<Mutex<Server>>, generation: u64) -> Self {
+        let of_threads = Arc::new(ThreadLocal::new());
+        of_threads.get_or(|| OnceLock::from(first.clone()));
+        Self { first, of_threads, server, generation }
+    }
+
+    /// This thread's connection. Where it has none, one is opened beside the call, for the next.
+    fn connection(&self) -> Connection {
+        let slot = self.of_threads.get_or(|| {
+            tokio::spawn(self.clone().open_another());
+            OnceLock::new()
+        });
+        slot.get().unwrap_or(&self.first).clone()
+    }
+
+    /// Where it fails the first one is used on: it has its own watch.
+    async fn open_another(self) {
+        let attempt = timeout(CONNECT_TIMEOUT, async { connect(&mut *self.server.lock().await).await }).await;
+        if let Ok(Ok(connection)) = attempt {
+            let _ = self.of_threads.get_or_default().set(connection);
+        }
+    }
 }
 
 /// See the module. Dropping it closes the line.
@@ -128,11 +165,9 @@ impl Link {
 
     /// Runs a script, within [`CALL_TIMEOUT`]. A failure closes the line until the keeper has proved the next one.
     pub(super) async fn run<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T, Missed> {
-        let Some(Open { mut connection, generation }) = self.open.borrow().clone() else {
-            return Err(Missed::NotSent);
-        };
-        in_time(script.invoke_async(&mut connection)).await.map_err(|error| {
-            close(&self.open, generation, &error);
+        let Some(open) = self.open.borrow().clone() else { return Err(Missed::NotSent) };
+        in_time(script.invoke_async(&mut open.connection())).await.map_err(|error| {
+            close(&self.open, open.generation, &error);
             Missed::Unheard
         })
     }
@@ -145,15 +180,16 @@ impl Drop for Link {
 }
 
 /// Opens the line, watches over it, and begins again when it is lost. Never ends by itself.
-async fn keep(mut server: Server, open: watch::Sender<Option<Open>>) {
+async fn keep(server: Server, open: watch::Sender<Option<Open>>) {
+    let server = Arc::new(Mutex::new(server));
     let mut told = false;
     for generation in 0.. {
-        let attempt = timeout(CONNECT_TIMEOUT, connect(&mut server)).await;
+        let attempt = timeout(CONNECT_TIMEOUT, async { connect(&mut *server.lock().await).await }).await;
         match attempt.unwrap_or_else(|_| Err(no_answer())) {
             Ok(connection) => {
                 told = false;
                 tracing::info!("Redis is there");
-                open.send_replace(Some(Open { connection: connection.clone(), generation }));
+                open.send_replace(Some(Open::with(connection.clone(), Arc::clone(&server), generation)));
                 watch_over(connection, &open, generation).await;
             }
             Err(error) if !told => {

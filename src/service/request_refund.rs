@@ -99,21 +99,13 @@ impl Desk {
             Claim::Reused => return Err(Refusal::IdempotencyKeyReused.into()),
             Claim::Replay(first) => return Ok(replay(first)),
         };
-        // The database is the last word, with or without a claim, and before any rule: after the first success every
-        // rule would say no.
-        match self.replay_kept(caller, key, fingerprint).await {
-            Ok(None) => {}
-            Ok(Some(first)) => {
-                keep_in_redis(claim, &first).await;
-                return Ok(first);
-            }
-            Err(error) => {
-                // nothing of ours was begun: the claim must not stand in the way of whoever owns the key
-                if let Some(claim) = claim {
-                    claim.free().await;
-                }
-                return Err(error);
-            }
+        // The database is the last word, before any rule: after the first success every rule would say no. Where Redis
+        // granted the key it is asked last: a Redis that forgot is found out by the unique index, or by the look that follows
+        // every refusal.
+        if claim.is_none()
+            && let Some(first) = self.replay_kept(caller, key, fingerprint).await?
+        {
+            return Ok(first);
         }
         let answered = match Box::pin(self.open_and_send(caller, key, fingerprint, request)).await {
             Ok(answer) => Ok(answer),
@@ -158,6 +150,10 @@ impl Desk {
         let Some(claim) = claim else { return };
         match answered {
             Ok(answer) => keep_in_redis(Some(claim), answer).await,
+            // the key is another's, who must not find a claim of ours in the way
+            Err(ServiceError::Refused(Refusal::IdempotencyKeyReused | Refusal::RequestInProgress)) => {
+                claim.free().await
+            }
             Err(_) => {
                 // asked anew: an error may hide a commit whose acknowledgement was lost
                 if let Ok(None) = self.ledger.kept_answer(&caller.merchant_id, key).await {

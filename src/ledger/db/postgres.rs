@@ -3,17 +3,24 @@
 //! Statements whose rows nobody reads wait until one is asked for, or until the commit, and go out with it: what a refund
 //! writes is one trip to the server, not ten. The server runs them one after another all the same. Nothing that writes goes out
 //! before the server has said that the transaction began: outside of one, each statement would stay by itself.
+//!
+//! Each thread has a pool of its own. A line is driven by the runtime of the thread that opened it; on another one's line each trip
+//! would be two wake-ups of threads, which cost more than the trip.
 
 mod address;
 mod tls;
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Timeouts};
 use futures_util::future::{join, join_all};
+use thread_local::ThreadLocal;
 use tokio_postgres::{
     Client, Row, Statement,
     types::{IsNull, ToSql, Type, private::BytesMut, to_sql_checked},
@@ -39,7 +46,8 @@ const MOST_TOGETHER: usize = 24;
 pub(in crate::ledger) struct Server {
     address: Box<Address>,
     tls: MakeRustlsConnect,
-    pool: Pool,
+    lines_a_thread: usize,
+    pools: Arc<ThreadLocal<Pool>>,
 }
 
 impl std::fmt::Debug for Server {
@@ -50,23 +58,30 @@ impl std::fmt::Debug for Server {
 
 impl Server {
     /// Reads the address; connects when a line is first needed.
-    pub(super) fn at(url: &str, max_connections: u32) -> Result<Self, LedgerError> {
+    pub(super) fn at(url: &str, lines_a_thread: u32) -> Result<Self, LedgerError> {
         let address = Address::parse(url)?;
         let tls = tls::connector(&address)?;
-        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = Manager::from_config(address.config.clone(), tls.clone(), recycling);
-        let pool = Pool::builder(manager)
-            .max_size(usize::try_from(max_connections).unwrap_or(usize::MAX))
-            .timeouts(Timeouts { wait: Some(ACQUIRE_TIMEOUT), create: Some(CONNECT_TIMEOUT), recycle: None })
-            .runtime(Runtime::Tokio1)
-            .build()
-            .map_err(|error| LedgerError::Unavailable(error.into()))?;
-        Ok(Self { address: Box::new(address), tls, pool })
+        let lines_a_thread = usize::try_from(lines_a_thread).unwrap_or(usize::MAX);
+        Ok(Self { address: Box::new(address), tls, lines_a_thread, pools: Arc::default() })
     }
 
-    /// A line of the pool.
+    /// The pool of this thread.
+    fn pool(&self) -> Result<&Pool, LedgerError> {
+        self.pools.get_or_try(|| {
+            let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+            let manager = Manager::from_config(self.address.config.clone(), self.tls.clone(), recycling);
+            Pool::builder(manager)
+                .max_size(self.lines_a_thread)
+                .timeouts(Timeouts { wait: Some(ACQUIRE_TIMEOUT), create: Some(CONNECT_TIMEOUT), recycle: None })
+                .runtime(Runtime::Tokio1)
+                .build()
+                .map_err(|error| LedgerError::Unavailable(error.into()))
+        })
+    }
+
+    /// A line of this thread's pool.
     pub(super) async fn line(&self) -> Result<Line, LedgerError> {
-        Ok(Line { object: Some(self.pool.get().await?), is_silent: AtomicBool::new(false) })
+        Ok(Line { object: Some(self.pool()?.get().await?), is_silent: AtomicBool::new(false) })
     }
 
     /// Begins a transaction; nothing is sent yet.
@@ -97,7 +112,7 @@ impl Server {
     }
 
     pub(super) fn close(&self) {
-        self.pool.close();
+        self.pools.iter().for_each(Pool::close);
     }
 }
 
