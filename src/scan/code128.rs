@@ -7,7 +7,7 @@ use rxing::{
     oned::{Code128Reader, OneDReader},
 };
 
-use super::{Corners, deadline::Deadline};
+use super::{Corners, deadline::Deadline, runs};
 
 /// Bars of the shortest symbol: start, one character, check (three each) and stop (four).
 const FEWEST_EDGES: u32 = 26;
@@ -324,13 +324,21 @@ fn edges(line: &BitArray) -> u32 {
 fn read_part(line: &BitArray, row: usize, from: usize, to: usize) -> Option<(String, Span, f32)> {
     let part = part_of(line, from, to);
     let hints = DecodeHints::default();
-    if let Ok(read) = Code128Reader.decode_row(row as u32, &part, &hints) {
+    let mut runs = Vec::new();
+    runs::of(&part, &mut runs);
+    if runs::could_begin_bars(&runs)
+        && let Ok(read) = Code128Reader.decode_row(row as u32, &part, &hints)
+    {
         let (start, end, module) = outer_edges(&read)?;
         return Some((
             read.getText().to_owned(),
             Span { row, start: from as f32 + start, end: from as f32 + end },
             module,
         ));
+    }
+    runs.reverse();
+    if !runs::could_begin_bars(&runs) {
+        return None;
     }
     let mut backwards = part;
     backwards.reverse();

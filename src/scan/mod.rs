@@ -33,6 +33,7 @@ mod qr;
 mod quality;
 mod queue;
 mod regions;
+mod runs;
 mod sight;
 mod square;
 mod trace;
