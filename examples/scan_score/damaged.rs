@@ -1,8 +1,9 @@
 //! What a stranger's bytes do to the whole chain: every frame of a corpus, damaged in known ways, and what must never come of
 //! it. The aim is nothing in every column but the first three.
 
-use std::{collections::BTreeMap, error::Error, panic::catch_unwind, path::PathBuf, time::Instant};
+use std::{collections::BTreeMap, error::Error, io::Cursor, panic::catch_unwind, path::PathBuf, time::Instant};
 
+use image::ImageFormat;
 use scanback::scan::{Clock, Limits, Stage, read_frame_by};
 
 use crate::{camera::Random, frames::Truth};
@@ -10,7 +11,7 @@ use crate::{camera::Random, frames::Truth};
 /// A way of damaging a file.
 type Damage = fn(&mut Vec<u8>, &mut Random);
 
-const DAMAGES: [(&str, Damage); 7] = [
+const DAMAGES: [(&str, Damage); 11] = [
     ("whole", |_, _| {}),
     ("truncated", |file, random| file.truncate(random.below(file.len().max(1)))),
     ("one byte flipped", |file, random| flip(file, random, 1)),
@@ -41,7 +42,45 @@ const DAMAGES: [(&str, Damage); 7] = [
             file.splice(from..from, piece.iter().chain(&piece).copied());
         }
     }),
+    ("turned by EXIF", turn),
+    ("EXIF, bytes of it flipped", |file, random| {
+        turn(file, random);
+        let exif = file.len().min(2 + EXIF.len() + 12);
+        for _ in 0..=random.below(6) {
+            let at = 2 + random.below(exif.saturating_sub(2).max(1));
+            file.get_mut(at).into_iter().for_each(|byte| *byte = random.below(256) as u8);
+        }
+    }),
+    ("as WebP", |file, _| recode(file, ImageFormat::WebP)),
+    ("as WebP, bytes flipped", |file, random| {
+        recode(file, ImageFormat::WebP);
+        let count = 1 + random.below(8);
+        flip(file, random, count);
+    }),
 ];
+
+/// An APP1 segment that says nothing but the orientation, up to its value.
+const EXIF: &[u8] = b"\xff\xe1\0\x22Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0";
+
+/// A JPEG that says to be shown turned or mirrored, in one of the eight ways.
+fn turn(file: &mut Vec<u8>, random: &mut Random) {
+    if !file.starts_with(b"\xff\xd8") {
+        recode(file, ImageFormat::Jpeg);
+    }
+    let orientation = 1 + random.below(8) as u8;
+    let segment = [EXIF, &[orientation, 0, 0, 0, 0, 0, 0]].concat();
+    file.splice(file.len().min(2)..file.len().min(2), segment);
+}
+
+/// The same picture in another format.
+fn recode(file: &mut Vec<u8>, format: ImageFormat) {
+    let mut recoded = Cursor::new(Vec::new());
+    if let Ok(picture) = image::load_from_memory(file)
+        && picture.to_rgb8().write_to(&mut recoded, format).is_ok()
+    {
+        *file = recoded.into_inner();
+    }
+}
 
 /// What came of one way of damaging.
 #[derive(Default)]

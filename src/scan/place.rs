@@ -8,7 +8,7 @@ use image::GrayImage;
 use super::{
     Corners, Symbology, chain,
     grey::{Grey, Spot},
-    regions::Stripes,
+    regions::{Region, Stripes},
     trace::{Trace, Why},
     view::View,
 };
@@ -17,6 +17,12 @@ use super::{
 const FEWEST_EDGES: usize = 22;
 /// A Code 128 character of 11 modules has six edges.
 const MODULES_AN_EDGE: f32 = 11.0 / 6.0;
+/// Modules of a payment code's 18 digits, about those of an order number: with few pixels a module the edges that can be counted
+/// are too few, and the width alone tells.
+const USUAL_MODULES: f32 = 134.0;
+const COUNTED_FROM_PIXELS: f32 = 1.8;
+/// Modules of a finder pattern.
+const PATTERN_MODULES: f32 = 7.0;
 /// Lines over which bars are averaged.
 const LINES: i32 = 5;
 /// Stripes that are looked at.
@@ -36,6 +42,13 @@ struct Pattern {
     size: f32,
 }
 
+impl Pattern {
+    fn is_in(&self, region: &Region) -> bool {
+        (region.left as f32..region.right as f32).contains(&self.x)
+            && (region.top as f32..region.bottom as f32).contains(&self.y)
+    }
+}
+
 /// What is found in a picture after all stages.
 pub(super) struct Places {
     /// Finder patterns of dark QR codes in sight.
@@ -44,6 +57,10 @@ pub(super) struct Places {
     pub(super) best: Option<Trace>,
     /// Whether finder patterns say that the code goes on beyond the border.
     pub(super) leaves: bool,
+    /// Whether finder patterns are in a part that reaches the border: where nothing else is wrong, their code goes on there.
+    pub(super) may_leave: bool,
+    /// Pixels a module, by the largest finder pattern in the busiest part.
+    pub(super) module: Option<f32>,
     /// The busiest part of the picture, where no place is known: left, top, right, bottom.
     pub(super) busiest: Option<[i32; 4]>,
 }
@@ -67,12 +84,19 @@ impl Places {
             .iter()
             .filter_map(|stripes| of_stripes(luma, stripes))
             .collect();
-        let leaves = of_two(&patterns, luma);
+        let busiest = edges.regions().first().copied();
+        let inside: Vec<Pattern> =
+            patterns.iter().filter(|one| busiest.is_some_and(|part| one.is_in(&part))).copied().collect();
+        let borders = busiest.is_some_and(|part| {
+            part.left == 0 || part.top == 0 || part.right == edges.width() || part.bottom == edges.height()
+        });
+        let (leaves, may_leave) = (of_two(&patterns, luma), borders && matches!(inside.len(), 1 | 2));
+        let module = inside.iter().map(|one| one.size / PATTERN_MODULES).max_by(f32::total_cmp);
         let best = known.or(square).or(if leaves { None } else { bars.first().copied() });
         traces.extend(square);
         traces.extend(bars);
-        let busiest = edges.regions().first().map(|one| [one.left, one.top, one.right, one.bottom].map(|at| at as i32));
-        Self { patterns: found.len(), best, leaves, busiest }
+        let busiest = busiest.map(|one| [one.left, one.top, one.right, one.bottom].map(|at| at as i32));
+        Self { patterns: found.len(), best, leaves, may_leave, module, busiest }
     }
 }
 
@@ -114,7 +138,7 @@ fn square_of(corner: &Pattern, a: (f32, f32), b: (f32, f32)) -> Trace {
         )
     };
     let corners = Corners([at(0.0, 0.0), at(1.0, 0.0), at(1.0, 1.0), at(0.0, 1.0)]);
-    Trace { module: Some(corner.size / 7.0), ..Trace::of(Symbology::QrCode, &corners, Why::NoGrid) }
+    Trace { module: Some(corner.size / PATTERN_MODULES), ..Trace::of(Symbology::QrCode, &corners, Why::NoGrid) }
 }
 
 /// Whether one or two finder patterns stand so that the rest of their code is beyond the border.
@@ -175,7 +199,8 @@ fn of_stripes(luma: &GrayImage, stripes: &Stripes) -> Option<Trace> {
     }
     let (across, along) = (stripes.across, stripes.along);
     let corners = Corners([spot(-across, -along), spot(across, -along), spot(across, along), spot(-across, along)]);
-    let module = across * 2.0 / (changes as f32 * MODULES_AN_EDGE);
+    let (counted, usual) = (across * 2.0 / (changes as f32 * MODULES_AN_EDGE), across * 2.0 / USUAL_MODULES);
+    let module = if usual < COUNTED_FROM_PIXELS { counted.min(usual) } else { counted };
     Some(Trace { module: Some(module), ..Trace::of(Symbology::Code128, &corners, Why::NoText) })
 }
 

@@ -13,6 +13,8 @@ const BLOWN_FROM: u8 = 250;
 const TILE: u32 = 16;
 /// Share of such tiles from which glare is blamed.
 const GLARE_FROM: f32 = 0.005;
+/// And share of them from which they are white paper.
+const PAPER_FROM: f32 = 0.25;
 /// The steepest edges of a sharp picture climb half of its contrast from one pixel to the next.
 const BLURRED_BELOW: f32 = 0.22;
 /// And of bars, whose edges all run one way.
@@ -122,15 +124,17 @@ impl Measures {
 fn of_place(place: &Trace, measures: &Measures, luma: &GrayImage) -> Unread {
     let bars = place.symbology == Symbology::Code128;
     let far = if bars { FAR_BARS_BELOW_PIXELS } else { FAR_BELOW_PIXELS };
+    let blurred = if bars { BLURRED_BARS_BELOW } else { BLURRED_BELOW };
     if measures.high < DARK_BELOW {
         Unread::Dark
-    } else if leaves(place, luma) {
+    } else if leaves(place, luma) && measures.sharpness >= blurred {
+        // (a blurred code ends nobody knows where)
         Unread::CutOff
     } else if blown_in(place, luma) >= GLARE_IN_CODE_FROM {
         Unread::Glare
     } else if place.module.is_some_and(|module| module < far) {
         Unread::Far
-    } else if measures.sharpness < if bars { BLURRED_BARS_BELOW } else { BLURRED_BELOW } {
+    } else if measures.sharpness < blurred {
         Unread::Blurred
     } else {
         Unread::Damaged
@@ -141,6 +145,9 @@ fn of_place(place: &Trace, measures: &Measures, luma: &GrayImage) -> Unread {
 fn of_picture(places: &Places, whole: &Measures, luma: &GrayImage) -> Unread {
     if whole.high < DARK_BELOW {
         return Unread::Dark;
+    }
+    if places.module.is_some_and(|module| module < FAR_BELOW_PIXELS) && !places.leaves {
+        return Unread::Far;
     }
     if whole.contrast < CONTRAST_OF_SOMETHING {
         return if whole.low >= BLOWN_FROM { Unread::Glare } else { Unread::NoCode };
@@ -155,8 +162,14 @@ fn of_picture(places: &Places, whole: &Measures, luma: &GrayImage) -> Unread {
     }
     // White paper may be blown out all over; a reflection is a part of what is in sight.
     let glare = busiest.map_or(0.0, |part| blown_share(&part, TILE));
-    let paper = whole.high >= BLOWN_FROM;
-    if glare >= GLARE_FROM && !paper { Unread::Glare } else { Unread::NoCode }
+    let paper = whole.high >= BLOWN_FROM && glare >= PAPER_FROM;
+    if glare >= GLARE_FROM && !paper {
+        Unread::Glare
+    } else if places.may_leave {
+        Unread::CutOff
+    } else {
+        Unread::NoCode
+    }
 }
 
 /// Left, top, right and bottom of a place.

@@ -87,6 +87,36 @@ fn a_dark_wall_around_a_code_is_not_a_dark_code_and_a_dark_code_is() {
 }
 
 #[test]
+fn a_code_that_the_border_cuts_is_cut_off() {
+    // one finder pattern is left of the code, the border runs through the two others
+    let frame = square();
+    let seen = sight(imageops::crop_imm(&frame, 270, 0, 370, 480).to_image());
+    assert_eq!(seen.reason, Unread::CutOff, "{seen:?}");
+}
+
+#[test]
+fn blurred_bars_are_blurred_wherever_they_seem_to_end() {
+    let frame = imageops::crop_imm(&striped(), 130, 60, 330, 330).to_image();
+    let seen = sight(imageops::blur(&frame, 5.0));
+    assert_eq!(seen.reason, Unread::Blurred, "{seen:?}");
+}
+
+#[test]
+fn what_is_too_small_is_far() {
+    let small = |frame: GrayImage, width: u32| {
+        let mut wall = GrayImage::from_pixel(640, 480, Luma([130]));
+        let height = width * frame.height() / frame.width();
+        let frame = imageops::resize(&frame, width, height, imageops::FilterType::Triangle);
+        imageops::overlay(&mut wall, &frame, 200, 150);
+        wall
+    };
+    let seen = sight(small(striped(), 200));
+    assert_eq!(seen.reason, Unread::Far, "{seen:?}");
+    let seen = sight(small(square(), 86));
+    assert_eq!(seen.reason, Unread::Far, "{seen:?}");
+}
+
+#[test]
 fn writing_and_shapes_are_no_code() {
     let shapes = with_code(|sheet| {
         for line in 0..12_u32 {
