@@ -23,7 +23,7 @@ pub(super) fn of(line: &BitArray, runs: &mut Vec<u16>) {
         }
     }
     runs.push((size - from) as u16);
-    if runs.len() % 2 == 0 {
+    if runs.len().is_multiple_of(2) {
         runs.push(0);
     }
 }
