@@ -218,6 +218,18 @@ async fn with_redis_emptied_a_key_is_still_known() {
     redis.ask::<()>(&["FLUSHALL"]);
     let other = json!({ "order_no": "EMPTIED-01", "reason": "other" });
     merchant.refund_call(&key, &other).send().await.assert(422, "idempotency_key_reused");
+    // what the other one claimed in the empty Redis does not stand in the owner's way
+    let replay = merchant.refund_call(&key, &refund).send().await;
+    assert!(replay.is_replay());
+    assert_eq!(replay.text, first.text);
+    // nor does a rule that says no by now: nothing is left to refund
+    let (key, rest) = (fresh_key(), json!({ "order_no": "EMPTIED-01", "amount": fen(4_300), "reason": "quality" }));
+    let last = merchant.refund_call(&key, &rest).send().await;
+    last.assert(201, "succeeded");
+    redis.ask::<()>(&["FLUSHALL"]);
+    let replay = merchant.refund_call(&key, &rest).send().await;
+    assert!(replay.is_replay());
+    assert_eq!(replay.text, last.text);
     shop.close().await;
 }
 
