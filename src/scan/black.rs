@@ -211,14 +211,7 @@ mod tests {
     use rxing::common::GlobalHistogramBinarizer;
 
     use super::*;
-
-    /// The same noise for the same seed: numbers below a range.
-    fn noise(mut state: u32) -> impl FnMut(u32) -> u32 {
-        move |range| {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 16) % range
-        }
-    }
+    use crate::scan::draw::noise;
 
     #[test]
     fn a_line_is_bit_for_bit_that_of_rxing() {

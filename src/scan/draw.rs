@@ -133,3 +133,12 @@ pub(super) fn animated_webp(picture: GrayImage) -> Vec<u8> {
     let body = [b"WEBP", &extended[..], &chunk(b"ANIM", &[255, 255, 255, 255, 0, 0]), &chunk(b"ANMF", &frame)].concat();
     chunk(b"RIFF", &body)
 }
+
+/// The same noise for the same seed: numbers below a range.
+#[cfg(test)]
+pub(super) fn noise(mut state: u32) -> impl FnMut(u32) -> u32 {
+    move |range| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 16) % range
+    }
+}

@@ -87,9 +87,9 @@ impl Places {
         let busiest = edges.regions().first().copied();
         let inside: Vec<Pattern> =
             patterns.iter().filter(|one| busiest.is_some_and(|part| one.is_in(&part))).copied().collect();
-        let borders = busiest.is_some_and(|part| {
-            part.left == 0 || part.top == 0 || part.right == edges.width() || part.bottom == edges.height()
-        });
+        let (width, height) = (luma.width() as usize, luma.height() as usize);
+        let borders =
+            busiest.is_some_and(|part| part.left == 0 || part.top == 0 || part.right == width || part.bottom == height);
         let (leaves, may_leave) = (of_two(&patterns, luma), borders && matches!(inside.len(), 1 | 2));
         let module = inside.iter().map(|one| one.size / PATTERN_MODULES).max_by(f32::total_cmp);
         let best = known.or(square).or(if leaves { None } else { bars.first().copied() });

@@ -164,7 +164,7 @@ mod tests {
     use rxing::qrcode::cpp_port::detector::FindFinderPatterns;
 
     use super::*;
-    use crate::scan::black::black_and_white;
+    use crate::scan::{black::black_and_white, draw::noise};
 
     #[test]
     fn finder_patterns_are_those_that_rxing_finds() {
@@ -182,11 +182,7 @@ mod tests {
             let Ok(picture) = image::open(&path) else { continue };
             all += compared(&picture.to_luma8(), &path.display().to_string());
         }
-        let mut state = 5_u32;
-        let mut noise = |range: u32| {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 16) % range
-        };
+        let mut noise = noise(5);
         for (width, height, grain) in [(40, 40, 1), (211, 97, 3), (64, 128, 2), (320, 200, 7), (129, 400, 11)] {
             // coarse noise has runs of every length, black or white up to the border
             let cells: Vec<u8> = (0..4096).map(|_| if noise(2) == 0 { 20 } else { 230 }).collect();

@@ -125,14 +125,6 @@ impl Edges {
         Self { across, tiles, busy, width: grey.width, height: grey.height }
     }
 
-    pub(super) const fn width(&self) -> usize {
-        self.width
-    }
-
-    pub(super) const fn height(&self) -> usize {
-        self.height
-    }
-
     /// Groups of busy tiles that touch and are alike, those with the most edges first.
     fn groups(&self, fits: impl Fn(Tile) -> bool, alike: impl Fn(Tile, Tile) -> bool) -> Vec<(f32, Vec<usize>)> {
         let mut free: Vec<bool> = self.tiles.iter().map(|tile| tile.edges() >= self.busy && fits(*tile)).collect();

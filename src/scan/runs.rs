@@ -3,6 +3,8 @@
 
 use rxing::common::BitArray;
 
+use super::bars::patterns::{START_A, WIDTHS};
+
 /// The runs of a line, white and black in turns: the first and the last are white, of length 0 where the line begins or ends
 /// black. So they read the same from either end.
 pub(super) fn of(line: &BitArray, runs: &mut Vec<u16>) {
@@ -28,8 +30,7 @@ pub(super) fn of(line: &BitArray, runs: &mut Vec<u16>) {
     }
 }
 
-/// Start characters of Code 128, sets A, B and C: bars and spaces in turns, in modules (ISO/IEC 15417).
-const STARTS: [[u32; 6]; 3] = [[2, 1, 1, 4, 1, 2], [2, 1, 1, 2, 1, 4], [2, 1, 1, 2, 3, 2]];
+/// Modules of a character of Code 128.
 const MODULES: u32 = 11;
 
 /// Whether bars could begin somewhere in this line, from left to right, by rxing's rule or a little less: as wide as a start
@@ -42,13 +43,13 @@ pub(super) fn could_begin_bars(runs: &[u16]) -> bool {
         let six: [u32; 6] = std::array::from_fn(|at| u32::from(window[at + 1]));
         let total: u32 = six.iter().sum();
         let is_quiet = nth == 0 || u32::from(window[0]) >= total / 2;
-        is_quiet && total >= MODULES && STARTS.iter().any(|start| is_like(&six, start, total))
+        is_quiet && total >= MODULES && WIDTHS[usize::from(START_A)..].iter().any(|start| is_like(&six, start, total))
     })
 }
 
 /// In parts of a hundred, a little wider than rxing's 70 and 25, so that rounding loses nothing.
-fn is_like(runs: &[u32; 6], start: &[u32; 6], total: u32) -> bool {
-    let off = std::array::from_fn::<_, 6, _>(|at| (runs[at] * MODULES).abs_diff(start[at] * total));
+fn is_like(runs: &[u32; 6], start: &[u8; 6], total: u32) -> bool {
+    let off = std::array::from_fn::<_, 6, _>(|at| (runs[at] * MODULES).abs_diff(u32::from(start[at]) * total));
     off.iter().all(|off| off * 100 <= 71 * total) && off.iter().sum::<u32>() * 100 <= 26 * MODULES * total
 }
 
@@ -60,6 +61,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::scan::draw::noise;
 
     fn line(runs: &[usize]) -> BitArray {
         let mut line = BitArray::with_size(runs.iter().sum());
@@ -93,11 +95,7 @@ mod tests {
     #[test]
     fn what_rxing_reads_could_begin() {
         let widths = barcoders::sym::code128::Code128::new("\u{0106}123456789012\u{0181}X").unwrap().encode();
-        let (mut state, mut read, mut spared) = (1_u32, 0, 0);
-        let mut noise = |range: u32| {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 16) % range
-        };
+        let (mut noise, mut read, mut spared) = (noise(1), 0, 0);
         for module in [1.0, 1.4, 1.9, 2.0, 3.3] {
             for quiet in [0, 3, 10, 40] {
                 for wear in [1, 40, 15, 6] {

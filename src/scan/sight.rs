@@ -128,7 +128,7 @@ fn of_place(place: &Trace, measures: &Measures, luma: &GrayImage) -> Unread {
     if measures.high < DARK_BELOW {
         Unread::Dark
     } else if leaves(place, luma) && measures.sharpness >= blurred {
-        // (a blurred code ends nobody knows where)
+        // only of what is sharp: nobody knows where a blurred code ends
         Unread::CutOff
     } else if blown_in(place, luma) >= GLARE_IN_CODE_FROM {
         Unread::Glare

@@ -6,7 +6,7 @@
 //! it, each with its own check, and no strip says otherwise.
 
 mod fit;
-mod patterns;
+pub(super) mod patterns;
 mod profile;
 
 use std::sync::LazyLock;

@@ -2,7 +2,7 @@
 
 /// Widths of bars and spaces in turns, in modules: 106 characters of six, of which 103 to 105 are the starts of the sets A,
 /// B and C.
-pub(super) const WIDTHS: [[u8; 6]; 106] = [
+pub(in crate::scan) const WIDTHS: [[u8; 6]; 106] = [
     [2, 1, 2, 2, 2, 2],
     [2, 2, 2, 1, 2, 2],
     [2, 2, 2, 2, 2, 1],
@@ -114,7 +114,7 @@ pub(super) const WIDTHS: [[u8; 6]; 106] = [
 /// The stop, bar to bar.
 pub(super) const STOP: [u8; 7] = [2, 3, 3, 1, 1, 1, 2];
 
-pub(super) const START_A: u8 = 103;
+pub(in crate::scan) const START_A: u8 = 103;
 pub(super) const START_C: u8 = 105;
 
 /// The text of characters from the start to the check, the stop left away. `None` where the check is wrong, or a character

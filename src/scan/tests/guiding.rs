@@ -88,7 +88,7 @@ fn a_dark_wall_around_a_code_is_not_a_dark_code_and_a_dark_code_is() {
 
 #[test]
 fn a_code_that_the_border_cuts_is_cut_off() {
-    // one finder pattern is left of the code, the border runs through the two others
+    // the finder pattern at the right is whole, the border runs through those at the left
     let frame = square();
     let seen = sight(imageops::crop_imm(&frame, 270, 0, 370, 480).to_image());
     assert_eq!(seen.reason, Unread::CutOff, "{seen:?}");
