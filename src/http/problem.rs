@@ -195,6 +195,7 @@ impl From<ServiceError> for Problem {
                 | LedgerError::Broken(_)
                 | LedgerError::Check(_)
                 | LedgerError::Duplicate
+                | LedgerError::Stale
                 | LedgerError::Schema(_)),
             ) => {
                 tracing::error!(%error, "the ledger is not as it should be");

@@ -1,7 +1,8 @@
 //! One way to speak SQL to both engines: the same text, the same parameters, the same rows.
 //!
 //! On SQLite one writer takes all transactions that wait and commits them together, each behind a savepoint of its own,
-//! so that durable writes a second are not one per fsync. On PostgreSQL each is a transaction of its own.
+//! so that durable writes a second are not one per fsync. On PostgreSQL each is a transaction of its own. What was decided before
+//! goes as a [`Batch`] by itself; where it depends on what was read, statements that must change a row say so.
 
 mod postgres;
 mod sqlite;
@@ -88,14 +89,29 @@ macro_rules! params {
 }
 pub(super) use params;
 
-/// Statements whose rows nobody reads, run in order. On PostgreSQL they may wait for the next statement or the commit, and what is
-/// wrong with them is told of there.
+/// Statements whose rows nobody reads. Those that must change a row come first and run in order; the rest is added in an order that
+/// doesn't matter, and no two of them change the same row: PostgreSQL may get all of them as one statement. In a transaction on
+/// PostgreSQL they may wait for the next statement or the commit, and what is wrong with them is told of there.
 #[derive(Debug, Default)]
-pub(super) struct Batch(Vec<(&'static str, Vec<Value>)>);
+pub(super) struct Batch(Vec<Statement>);
+
+#[derive(Debug)]
+struct Statement {
+    sql: &'static str,
+    values: Vec<Value>,
+    /// Whether nothing of the batch holds where this changes no row.
+    must: bool,
+}
 
 impl Batch {
     pub(super) fn add(&mut self, sql: &'static str, values: Vec<Value>) {
-        self.0.push((sql, values));
+        self.0.push(Statement { sql, values, must: false });
+    }
+
+    /// A statement without which nothing of this holds: where it changes no row all is undone, and [`LedgerError::Stale`] says so.
+    pub(super) fn must(&mut self, sql: &'static str, values: Vec<Value>) {
+        debug_assert!(self.0.iter().all(|earlier| earlier.must), "what must hold is looked at first");
+        self.0.push(Statement { sql, values, must: true });
     }
 }
 
@@ -188,8 +204,10 @@ impl Conn {
         if let Self::PostgresTransaction(transaction) = self {
             return transaction.run(batch).await;
         }
-        for (sql, values) in batch.0 {
-            self.execute(sql, values).await?;
+        for Statement { sql, values, must } in batch.0 {
+            if self.execute(sql, values).await? == 0 && must {
+                return Err(LedgerError::Stale);
+            }
         }
         Ok(())
     }
@@ -206,17 +224,19 @@ impl Conn {
         })
     }
 
-    /// All rows of two statements that write nothing, the first of which locks what the second reads: one trip where there is a
-    /// server.
+    /// All rows of two statements that write nothing, one after the other: one trip where there is a server.
     pub(super) async fn rows_of_both(
         &mut self,
         [(one, of_one), (other, of_other)]: [(&'static str, Vec<Value>); 2],
     ) -> Result<[Vec<Row>; 2], LedgerError> {
-        if let Self::PostgresTransaction(transaction) = self {
-            let both = transaction.rows_of_both([(one, of_one), (other, of_other)]).await?;
-            return Ok(both.map(|rows| rows.into_iter().map(Row::Postgres).collect()));
-        }
-        Ok([self.rows(one, of_one).await?, self.rows(other, of_other).await?])
+        let both = match self {
+            Self::PostgresTransaction(transaction) => {
+                transaction.rows_of_both([(one, of_one), (other, of_other)]).await?
+            }
+            Self::Postgres(line) => line.rows_of_both([(one, &of_one), (other, &of_other)]).await?,
+            _ => return Ok([self.rows(one, of_one).await?, self.rows(other, of_other).await?]),
+        };
+        Ok(both.map(|rows| rows.into_iter().map(Row::Postgres).collect()))
     }
 
     /// The first row of a statement.
@@ -319,6 +339,15 @@ impl Db {
                 }
                 result
             }
+        }
+    }
+
+    /// Runs a batch as a transaction by itself: all of it is durable when this returns `Ok`, none of it after `Err`. One trip where
+    /// there is a server.
+    pub(super) async fn run(&self, batch: Batch) -> Result<(), LedgerError> {
+        match self {
+            Self::Sqlite { .. } => self.write(move |conn| Box::pin(conn.run(batch))).await,
+            Self::Postgres(server) => server.run(batch).await,
         }
     }
 

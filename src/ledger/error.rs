@@ -17,6 +17,9 @@ pub enum LedgerError {
     /// A unique index said no. Callers that race for a row expect it.
     #[error("the row exists")]
     Duplicate,
+    /// What was decided on is no longer as it was read: nothing was written. Never leaves the ledger.
+    #[error("it changed meanwhile")]
+    Stale,
     /// A CHECK said no: the last wall before an order would be refunded past its amount.
     #[error("a rule of the database was hit: {0}")]
     Check(String),
@@ -42,6 +45,8 @@ impl From<tokio_postgres::Error> for LedgerError {
         let Some(told) = error.as_db_error() else { return Self::Unavailable(chain(&error).into()) };
         match told.code() {
             &SqlState::UNIQUE_VIOLATION => Self::Duplicate,
+            // no value of ours is read as a number: only a batch says this (db/postgres/together.rs)
+            &SqlState::INVALID_TEXT_REPRESENTATION => Self::Stale,
             &SqlState::CHECK_VIOLATION => Self::Check(told.message().to_owned()),
             // a value or statement that the database can't take; it does answer
             code if code.code().starts_with("22") || code.code().starts_with("42") => Self::Broken(told.to_string()),

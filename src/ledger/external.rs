@@ -9,7 +9,7 @@ use super::{
     Ledger, LedgerError, audit,
     db::{Batch, Conn, params},
     jobs, orders,
-    refunds::add_event,
+    refunds::{EventLine, add_events},
     sends::{Pace, later},
     webhooks,
 };
@@ -190,9 +190,9 @@ async fn keep(
         params![order.id, reserved, fit.refunded, fit.fees, paid_back, now, later(now, pace.between)],
     );
     insert(&mut batch, &refund);
-    for line in &refund.timeline {
-        add_event(&mut batch, id, &line.event, &Actor::Wallet, line.note.as_deref(), now);
-    }
+    let lines = refund.timeline.iter();
+    let lines = lines.map(|line| EventLine { event: &line.event, by: &Actor::Wallet, note: line.note.as_deref() });
+    add_events(&mut batch, id, &lines.collect::<Vec<_>>(), now);
     let detail = format!("{} of order {}", refund.amount, order.id);
     audit::put(&mut batch, &refund.merchant_id, &Actor::Wallet, "refund.found", &subject, Some(&detail), now);
     if !state.is_final() {

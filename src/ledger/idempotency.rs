@@ -6,7 +6,7 @@ use scanback_wallet::{MerchantId, RefundId};
 use super::{
     Ledger, LedgerError,
     db::{Batch, params, unreadable},
-    refund_rows::{Locked, lock_with_timeline},
+    refund_rows::{Known, Locked, lock_with_timeline},
     refunds::{self, KeyOfRequest},
 };
 use crate::domain::{
@@ -98,7 +98,7 @@ impl Ledger {
         self.db
             .write(move |conn| {
                 Box::pin(async move {
-                    let Some(Locked { refund, .. }) = lock_with_timeline(conn, id).await? else {
+                    let Some(Locked { known: Known { refund, .. }, .. }) = lock_with_timeline(conn, id).await? else {
                         return Err(LedgerError::Broken(format!("refund {id} is gone")));
                     };
                     debug_assert_eq!(refund.merchant_id, owner);

@@ -8,6 +8,7 @@ use super::{
     Ledger, LedgerError,
     db::{Batch, params},
 };
+use crate::domain::refund::Refund;
 
 /// A leased piece of work.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,13 +41,13 @@ pub(super) fn begin(batch: &mut Batch, key: &str, due_at: Timestamp, process: i6
     );
 }
 
-/// The oldest refund of an order that waits for its turn may go at this moment.
-pub(super) fn wake_next(batch: &mut Batch, order: uuid::Uuid, at: Timestamp) {
+/// The oldest other refund of an order that waits for its turn may go at this moment.
+pub(super) fn wake_next(batch: &mut Batch, refund: &Refund, at: Timestamp) {
     batch.add(
         "UPDATE jobs SET due_at = $3 WHERE kind = $1 AND lease_until = 0 AND due_at > $3 AND key = \
          (SELECT refund_id FROM refunds WHERE order_id = $2 AND state = 'submitting' AND sends = 0 \
-          ORDER BY created_at LIMIT 1)",
-        params![FOLLOW, order, at],
+          AND refund_id <> $4 ORDER BY created_at LIMIT 1)",
+        params![FOLLOW, refund.order_id, at, refund.refund_id],
     );
 }
 
@@ -127,7 +128,7 @@ impl Ledger {
     pub async fn end_follow_up(&self, key: &str) -> Result<(), LedgerError> {
         let mut batch = Batch::default();
         done(&mut batch, key);
-        self.db.write(move |conn| Box::pin(conn.run(batch))).await
+        self.db.run(batch).await
     }
 
     /// Makes a refund's job due now, unless it is due sooner: there is news to look at. Somebody who has it in hand looks

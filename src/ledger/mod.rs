@@ -40,6 +40,7 @@ pub use orders::{Kept, NewOrder, OrderFilter, WalletFacts};
 pub use presence::Presence;
 pub use records::{News, Patience, RecordRequest, Recorded};
 pub use refund_queries::{Attention, OrderFacts, RefundFilter};
+pub use refund_rows::Known;
 pub use refunds::{CommittedIntent, KeyOfRequest, NewRefund, Opened, first_answer};
 pub use scans::{Scan, ScanSubject};
 pub use sends::{ClaimedSend, Pace, SendTurn};
@@ -88,7 +89,7 @@ impl Ledger {
     pub async fn ping(&self) -> Result<(), LedgerError> {
         self.db.reader().await?.rows("SELECT 1 AS one FROM jobs WHERE kind = ''", vec![]).await?;
         // and whether it can be written: a full disk reads as well as ever
-        self.db.write(|conn| Box::pin(conn.run(db::touch()))).await
+        self.db.run(db::touch()).await
     }
 
     /// Whether several processes share this ledger.

@@ -1,5 +1,8 @@
 //! What was learnt of a refund, written down: state, money, timeline, audit, job, webhooks and first answer in one
 //! transaction. All news takes this one way: answers to sends, queries and notifications.
+//!
+//! Who has the refund as it was read a moment ago has it decided by that, and written where nobody changed it since; else it is read
+//! again with its rows locked.
 
 use jiff::{SignedDuration, Timestamp};
 use scanback_wallet::{Doubt, Hold, HoldReason, Proof, RecordStatus, RefundId, RefundRecord, Rejection};
@@ -8,8 +11,8 @@ use super::{
     Ledger, LedgerError, audit,
     db::{Batch, Conn, params},
     external, idempotency, jobs,
-    refund_rows::{Locked, OrderMoney, lock_with_timeline},
-    refunds,
+    refund_rows::{Known, Locked, OrderMoney, lock_with_timeline},
+    refunds::{self, EventLine},
     sends::{Pace, later},
     webhooks,
 };
@@ -99,26 +102,93 @@ impl Recorded {
 }
 
 impl Ledger {
-    /// Writes news of a refund down.
+    /// Writes news of a refund down. `known`: the refund as it was read, by whoever has it.
     /// # Errors
     /// [`LedgerError`] where the database doesn't answer: the job stays and asks again.
-    pub async fn record(&self, request: RecordRequest, now: Timestamp) -> Result<Recorded, LedgerError> {
+    pub async fn record(
+        &self,
+        request: &RecordRequest,
+        known: Option<Known>,
+        now: Timestamp,
+    ) -> Result<Recorded, LedgerError> {
+        if let Some(known) = known
+            && !superseded(&known.refund, request)
+        {
+            let decided = decide(known, request, Basis::Read, now)?;
+            if decided.stands_alone(request) {
+                match self.db.run(decided.batch).await {
+                    Ok(()) => {
+                        let (refund, others_wait) = (Box::new(decided.refund), decided.others_wait);
+                        return Ok(Recorded::Now { refund, others_wait });
+                    }
+                    Err(LedgerError::Stale) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        let request = request.clone();
         self.db.write(move |conn| Box::pin(record(conn, request, now))).await
     }
 }
 
-async fn record(conn: &mut Conn, mut request: RecordRequest, now: Timestamp) -> Result<Recorded, LedgerError> {
+async fn record(conn: &mut Conn, request: RecordRequest, now: Timestamp) -> Result<Recorded, LedgerError> {
     let id = request.refund_id;
-    let Some(Locked { mut refund, order, .. }) = lock_with_timeline(conn, id).await? else {
+    let Some(Locked { known, wallet_refunded, .. }) = lock_with_timeline(conn, id).await? else {
         return Err(LedgerError::Broken(format!("refund {id} is gone")));
     };
-    if request.fence.is_some_and(|fence| fence != refund.fence) && !on(Mutant::NoFence) {
-        return Ok(Recorded::Superseded(Box::new(refund)));
+    if superseded(&known.refund, &request) {
+        return Ok(Recorded::Superseded(Box::new(known.refund)));
     }
+    let paid_back = known.order.paid_back;
+    let Decided { batch, refund, moved, others_wait } = decide(known, &request, Basis::Locked, now)?;
+    conn.run(batch).await?;
+    look_for_others(conn, &request, &refund, wallet_refunded, moved.unwrap_or(paid_back), now).await?;
+    Ok(Recorded::Now { refund: Box::new(refund), others_wait })
+}
+
+/// Whether a newer claim exists than the one under which this was learnt.
+fn superseded(refund: &Refund, request: &RecordRequest) -> bool {
+    request.fence.is_some_and(|fence| fence != refund.fence) && !on(Mutant::NoFence)
+}
+
+/// What a decision stands on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Basis {
+    /// The rows are locked.
+    Locked,
+    /// They were read before: what is written says that nobody changed them since.
+    Read,
+}
+
+/// What news makes of a refund, not yet written.
+struct Decided {
+    batch: Batch,
+    refund: Refund,
+    /// What the wallet paid back of the order by now, where that moved.
+    moved: Option<i64>,
+    others_wait: bool,
+}
+
+impl Decided {
+    /// Whether the wallet's total of the order needs no look once the refund is final: what is written asks that of what the ledger
+    /// holds, this of what the news names.
+    fn stands_alone(&self, request: &RecordRequest) -> bool {
+        !self.refund.state.is_final()
+            || self.moved.is_some_and(|paid_back| !external::unexplained(total_named(&request.news), paid_back))
+    }
+}
+
+fn decide(known: Known, request: &RecordRequest, basis: Basis, now: Timestamp) -> Result<Decided, LedgerError> {
+    let Known { mut refund, revision, order } = known;
+    let nothing;
     // once a query or a notification has shown it, a refusal of the send proves nothing (contract §4 rule 5)
-    if refund.state != RefundState::Submitting && matches!(request.news, News::Refused(..) | News::Unconfirmed(..)) {
-        request.news = News::Nothing(None);
-    }
+    let request = match request.news {
+        News::Refused(..) | News::Unconfirmed(..) if refund.state != RefundState::Submitting => {
+            nothing = RecordRequest { news: News::Nothing(None), ..request.clone() };
+            &nothing
+        }
+        _ => request,
+    };
     let event = match &request.news {
         News::Record(record) => RefundEvent::Recorded(record.status),
         News::Refused(proof, _) => RefundEvent::Refused(*proof),
@@ -130,31 +200,38 @@ async fn record(conn: &mut Conn, mut request: RecordRequest, now: Timestamp) -> 
 
     let learnt = !matches!(request.news, News::Nothing(_) | News::Unconfirmed(..) | News::Bounced);
     let attention_before = refund.attention;
-    apply(&mut refund, &request, after, now);
+    let as_it_was = AsItWas { revision, fence: refund.fence, state: before };
+    apply(&mut refund, request, after, now);
     let mut batch = Batch::default();
-    let moved = move_money(&mut batch, &refund, order, before, &request.news, now);
+    write_refund(&mut batch, &refund, request, as_it_was);
+    let turn = (before == RefundState::Submitting && (learnt || !request.pace.waits_while_unknown))
+        .then(|| later(now, request.pace.between));
+    let moved = move_money(&mut batch, &refund, order, before, request, basis, turn, now);
     if after == RefundState::Succeeded && moved.is_some_and(|paid_back| paid_back > order.amount) {
         refund.attention = Some((AttentionReason::Overpaid, now));
     }
-    if before == RefundState::Submitting && (learnt || !request.pace.waits_while_unknown) {
-        let at = later(now, request.pace.between);
-        open_turn(&mut batch, &refund, at);
-        jobs::wake_next(&mut batch, refund.order_id, at);
+    if let Some(at) = turn {
+        jobs::wake_next(&mut batch, &refund, at);
     }
     if on(Mutant::EarlyRelease) && before == RefundState::Submitting && matches!(request.news, News::Nothing(Some(_))) {
         let release = "UPDATE orders SET reserved = reserved - $2 WHERE id = $1 AND reserved >= $2";
         batch.add(release, params![refund.order_id, refund.amount.value()]);
     }
-    write_refund(&mut batch, &refund, &request, now);
+    write_job(&mut batch, &refund, request, now);
     let attention = refund.attention.filter(|attention| attention_before != Some(*attention));
-    tell(&mut batch, &mut refund, before, attention.map(|(reason, _)| reason), &request, now)?;
+    tell(&mut batch, &mut refund, before, attention.map(|(reason, _)| reason), request, now)?;
     if let Some(key) = &request.answers {
         idempotency::store_answer(&mut batch, &refund, key)?;
     }
-    conn.run(batch).await?;
-    look_for_others(conn, &request, &refund, order, moved, now).await?;
-    let others_wait = order.reserved > held;
-    Ok(Recorded::Now { refund: Box::new(refund), others_wait })
+    Ok(Decided { batch, refund, moved, others_wait: order.reserved > held })
+}
+
+/// What the wallet says to have refunded of the order in all, where the news names it.
+fn total_named(news: &News) -> i64 {
+    match news {
+        News::Record(record) => record.order_refunded.map_or(0, |total| total.value()),
+        _ => 0,
+    }
 }
 
 /// The wallet's total of the order may say more than is known here: then a refund was made elsewhere (contract §4 rule 9).
@@ -162,15 +239,11 @@ async fn look_for_others(
     conn: &mut Conn,
     request: &RecordRequest,
     refund: &Refund,
-    order: OrderMoney,
-    moved: Option<i64>,
+    wallet_refunded: i64,
+    paid_back: i64,
     now: Timestamp,
 ) -> Result<(), LedgerError> {
-    let named = match &request.news {
-        News::Record(record) => record.order_refunded.map_or(0, |total| total.value()),
-        _ => 0,
-    };
-    let (total, paid_back) = (order.wallet_refunded.max(named), moved.unwrap_or(order.paid_back));
+    let total = wallet_refunded.max(total_named(&request.news));
     if !refund.state.is_final() || !external::unexplained(total, paid_back) {
         return Ok(());
     }
@@ -248,20 +321,29 @@ fn apply(refund: &mut Refund, request: &RecordRequest, after: RefundState, now: 
 }
 
 /// Ends the reservation where the state does: `refunded = min(paid_back, amount − reserved − fees)`, fees give way first
-/// (contract §4 rule 1). What the wallet paid back of the order by now, where that moved.
+/// (contract §4 rule 1). What the wallet paid back of the order by now, where that moved. `turn`: the answer to this refund is there,
+/// and the next different one of the order may go at this moment.
+#[expect(clippy::too_many_arguments, reason = "each is one fact of the move")]
 fn move_money(
     batch: &mut Batch,
     refund: &Refund,
     order: OrderMoney,
     before: RefundState,
-    news: &News,
+    request: &RecordRequest,
+    basis: Basis,
+    turn: Option<Timestamp>,
     now: Timestamp,
 ) -> Option<i64> {
-    let after = refund.state;
+    let (after, news) = (refund.state, &request.news);
     let again = on(Mutant::NewsTwice) && after == RefundState::Succeeded && matches!(news, News::Record(_));
     if (before == after && !again) || (before.holds_reservation() && after.holds_reservation()) {
+        if let Some(at) = turn {
+            let sql = "UPDATE orders SET pace_open_at = $3 WHERE id = $1 AND pace_refund_id = $2";
+            batch.add(sql, params![refund.order_id, refund.refund_id, at]);
+        }
         return None;
     }
+    let as_read = (order.reserved, order.fees, order.paid_back);
     let OrderMoney { amount, mut reserved, mut fees, mut paid_back, .. } = order;
     if before.holds_reservation() {
         reserved -= refund.amount.value() + refund.fee.value();
@@ -273,28 +355,49 @@ fn move_money(
     let fit = Fit::of(amount, reserved, fees, paid_back);
     // a refusal was never one of the wallet's refunds of this order
     let not_taken = i64::from(matches!(news, News::Refused(..)));
-    batch.add(
+    // where the rows are locked the wallet's total is looked at afterwards
+    let most_named = if basis == Basis::Read && after.is_final() { paid_back } else { i64::MAX };
+    batch.must(
         "UPDATE orders SET reserved = $2, refunded = $3, fees = $4, paid_back = $5, refund_count = refund_count - $6, \
-         frozen = CASE WHEN $5 > $3 THEN 1 WHEN paid_back > refunded THEN 0 ELSE frozen END, updated_at = $7 WHERE id = $1",
-        params![refund.order_id, reserved, fit.refunded, fit.fees, paid_back, not_taken, now],
+         frozen = CASE WHEN $5 > $3 THEN 1 WHEN paid_back > refunded THEN 0 ELSE frozen END, updated_at = $7, \
+         pace_open_at = CASE WHEN pace_refund_id = $8 AND $9 >= 0 THEN $9 ELSE pace_open_at END \
+         WHERE id = $1 AND reserved = $10 AND fees = $11 AND paid_back = $12 AND wallet_refunded <= $13",
+        params![
+            refund.order_id,
+            reserved,
+            fit.refunded,
+            fit.fees,
+            paid_back,
+            not_taken,
+            now,
+            refund.refund_id,
+            turn.map_or(-1, Timestamp::as_microsecond),
+            as_read.0,
+            as_read.1,
+            as_read.2,
+            most_named
+        ],
     );
     Some(paid_back)
 }
 
-/// The answer to this refund is there: the next different one of the order may go after the pace.
-fn open_turn(batch: &mut Batch, refund: &Refund, at: Timestamp) {
-    let sql = "UPDATE orders SET pace_open_at = $3 WHERE id = $1 AND pace_refund_id = $2";
-    batch.add(sql, params![refund.order_id, refund.refund_id, at]);
+/// By what a refund's row is known to be the one that was read.
+struct AsItWas {
+    revision: i64,
+    // a process of the version before, beside this one in a rolling upgrade, doesn't count revisions
+    fence: i64,
+    state: RefundState,
 }
 
-fn write_refund(batch: &mut Batch, refund: &Refund, request: &RecordRequest, now: Timestamp) {
+fn write_refund(batch: &mut Batch, refund: &Refund, request: &RecordRequest, was: AsItWas) {
     let held = matches!(request.news, News::Held(_)) && !refund.state.is_final();
     let not_before = if held { Some(request.look_again_at) } else { refund.not_before };
-    batch.add(
+    batch.must(
         "UPDATE refunds SET state = $2, wallet_refund_id = $3, settled_at = $4, failure_code = $5, failure_detail = $6, \
          attention = $7, attention_since = $8, not_before = $9, \
          lease_until = CASE WHEN $10 = 1 THEN 0 ELSE lease_until END, \
-         refused_code = $11, refused_detail = $12, refused_proof = $13 WHERE refund_id = $1",
+         refused_code = $11, refused_detail = $12, refused_proof = $13, revision = revision + 1 \
+         WHERE refund_id = $1 AND revision = $14 AND fence = $15 AND state = $16",
         params![
             refund.refund_id,
             refund.state.as_str(),
@@ -313,9 +416,15 @@ fn write_refund(batch: &mut Batch, refund: &Refund, request: &RecordRequest, now
                 Proof::Answer => None,
                 Proof::AnswerAndAbsence => Some("absence"),
                 Proof::AnswerAbsenceAndPace => Some("absence_and_pace"),
-            })
+            }),
+            was.revision,
+            was.fence,
+            was.state.as_str()
         ],
     );
+}
+
+fn write_job(batch: &mut Batch, refund: &Refund, request: &RecordRequest, now: Timestamp) {
     let key = refund.refund_id.to_string();
     if refund.state.is_final() {
         jobs::done(batch, &key);
@@ -371,8 +480,9 @@ fn tell(
     if let Some(reason) = attention {
         lines.push(("attention", &Actor::System, Some(reason.as_str().to_owned())));
     }
+    let written: Vec<_> = lines.iter().map(|(event, by, note)| EventLine { event, by, note: note.as_deref() }).collect();
+    refunds::add_events(batch, id, &written, now);
     for (event, by, note) in lines {
-        refunds::add_event(batch, id, event, by, note.as_deref(), now);
         refund.timeline.push(TimelineEntry { at: now, event: event.to_owned(), by: by.to_string(), note });
     }
     let mut types = Vec::new();

@@ -7,7 +7,7 @@ use super::{
     Cursor, Ledger, LedgerError, Page, after,
     db::{params, unreadable},
     orders,
-    refund_rows::{columns, read, timeline},
+    refund_rows::{Known, columns, entries, known, read, timeline, with_order},
     sends::call,
 };
 use crate::domain::refund::{AttentionReason, Refund, RefundState};
@@ -82,7 +82,7 @@ impl Ledger {
         Ok(Some(refund))
     }
 
-    /// The refund of ours that a wallet knows by this number.
+    /// The refund of ours that a wallet knows by this number, with its timeline.
     /// # Errors
     /// [`LedgerError`] where the database doesn't answer.
     pub async fn refund_by_request_no(
@@ -90,25 +90,22 @@ impl Ledger {
         merchant: &MerchantId,
         wallet: WalletKind,
         request_no: &scanback_wallet::WalletRequestNo,
-    ) -> Result<Option<(Refund, OrderFacts)>, LedgerError> {
-        let sql = concat!(
-            "SELECT ",
-            columns!(),
-            ", transaction_id, order_amount FROM refunds JOIN (SELECT id AS its_order, transaction_id, amount AS \
-             order_amount FROM orders) o ON its_order = order_id \
-             WHERE merchant_id = $1 AND wallet = $2 AND wallet_request_no = $3"
-        );
-        let row = self.db.reader().await?.row(sql, params![merchant, wallet, request_no]).await?;
-        row.map(|row| {
-            let refund = read(&row)?;
-            let total = Money::new(row.int("order_amount")?, refund.amount.currency());
-            let facts = OrderFacts {
-                transaction_id: row.opt_parse("transaction_id")?,
-                total: total.map_err(|_| unreadable("order_amount"))?,
-            };
-            Ok((refund, facts))
-        })
-        .transpose()
+    ) -> Result<Option<(Known, OrderFacts)>, LedgerError> {
+        let sql = with_order!("merchant_id = $1 AND wallet = $2 AND wallet_request_no = $3");
+        let its_timeline = "SELECT at, event, by_whom, note FROM refund_events WHERE refund_id = (SELECT refund_id FROM refunds \
+                            WHERE merchant_id = $1 AND wallet = $2 AND wallet_request_no = $3) ORDER BY seq";
+        let values = params![merchant, wallet, request_no];
+        let both = [(sql, values.clone()), (its_timeline, values)];
+        let [refunds, lines] = self.db.reader().await?.rows_of_both(both).await?;
+        let Some(row) = refunds.first() else { return Ok(None) };
+        let mut known = known(row)?;
+        known.refund.timeline = entries(&lines)?;
+        let total = Money::new(known.order.amount, known.refund.amount.currency());
+        let facts = OrderFacts {
+            transaction_id: row.opt_parse("transaction_id")?,
+            total: total.map_err(|_| unreadable("order_amount"))?,
+        };
+        Ok(Some((known, facts)))
     }
 
     /// A page of refunds with their timelines, newest first.

@@ -82,12 +82,31 @@ pub(super) fn read(row: &Row) -> Result<Refund, LedgerError> {
     })
 }
 
-/// A refund and the money of its order, both rows locked until the transaction ends.
-pub(super) struct Locked {
+/// A refund with its timeline and the money of its order, as they were read: what news of it is judged by. What is decided so holds
+/// only where neither changed meanwhile.
+#[derive(Clone, Debug)]
+pub struct Known {
     pub(super) refund: Refund,
+    /// How often the row was changed.
+    pub(super) revision: i64,
+    pub(super) order: OrderMoney,
+}
+
+impl Known {
+    /// The refund.
+    #[must_use]
+    pub const fn refund(&self) -> &Refund {
+        &self.refund
+    }
+}
+
+/// The same with both rows locked until the transaction ends.
+pub(super) struct Locked {
+    pub(super) known: Known,
     /// Until when the newest claim to send is under way, in microseconds.
     pub(super) lease_until: i64,
-    pub(super) order: OrderMoney,
+    /// The most that the wallet said to have refunded of the order.
+    pub(super) wallet_refunded: i64,
 }
 
 /// What moves when a reservation ends, in minor units.
@@ -97,35 +116,45 @@ pub(super) struct OrderMoney {
     pub(super) reserved: i64,
     pub(super) fees: i64,
     pub(super) paid_back: i64,
-    /// The most that the wallet said to have refunded of the order.
-    pub(super) wallet_refunded: i64,
 }
+
+/// Refunds beside what [`known`] and [`locked`] read of their orders.
+macro_rules! with_order {
+    ($end:literal) => {
+        concat!(
+            "SELECT ",
+            $crate::ledger::refund_rows::columns!(),
+            ", revision, order_amount, reserved, fees, paid_back, wallet_refunded, transaction_id FROM refunds JOIN (SELECT id AS \
+             its_order, amount AS order_amount, reserved, fees, paid_back, wallet_refunded, transaction_id FROM orders) o \
+             ON its_order = order_id WHERE ",
+            $end
+        )
+    };
+}
+pub(super) use with_order;
 
 /// Reads a refund and its order's money, and on PostgreSQL locks both rows.
-fn lock_sql(conn: &Conn) -> &'static str {
-    macro_rules! sql {
-        ($end:literal) => {
-            concat!(
-                "SELECT ",
-                columns!(),
-                ", order_amount, reserved, fees, paid_back, wallet_refunded FROM refunds JOIN (SELECT id AS its_order, amount AS \
-                 order_amount, reserved, fees, paid_back, wallet_refunded FROM orders) o ON its_order = order_id WHERE refund_id = $1",
-                $end
-            )
-        };
-    }
-    if conn.locks_rows() { sql!(" FOR UPDATE") } else { sql!("") }
+const fn lock_sql(conn: &Conn) -> &'static str {
+    if conn.locks_rows() { with_order!("refund_id = $1 FOR UPDATE") } else { with_order!("refund_id = $1") }
 }
 
-fn locked(row: &Row) -> Result<Locked, LedgerError> {
+/// Without the timeline.
+pub(super) fn known(row: &Row) -> Result<Known, LedgerError> {
     let order = OrderMoney {
         amount: row.int("order_amount")?,
         reserved: row.int("reserved")?,
         fees: row.int("fees")?,
         paid_back: row.int("paid_back")?,
-        wallet_refunded: row.int("wallet_refunded")?,
     };
-    Ok(Locked { refund: read(row)?, lease_until: row.int("lease_until")?, order })
+    Ok(Known { refund: read(row)?, revision: row.int("revision")?, order })
+}
+
+fn locked(row: &Row) -> Result<Locked, LedgerError> {
+    Ok(Locked {
+        known: known(row)?,
+        lease_until: row.int("lease_until")?,
+        wallet_refunded: row.int("wallet_refunded")?,
+    })
 }
 
 pub(super) async fn lock(conn: &mut Conn, id: RefundId) -> Result<Option<Locked>, LedgerError> {
@@ -138,7 +167,7 @@ pub(super) async fn lock_with_timeline(conn: &mut Conn, id: RefundId) -> Result<
     let both = [(lock_sql(conn), params![id]), (TIMELINE, params![id])];
     let [refunds, lines] = conn.rows_of_both(both).await?;
     let Some(mut locked) = refunds.first().map(locked).transpose()? else { return Ok(None) };
-    locked.refund.timeline = entries(&lines)?;
+    locked.known.refund.timeline = entries(&lines)?;
     Ok(Some(locked))
 }
 
@@ -148,7 +177,7 @@ pub(super) async fn timeline(conn: &mut Conn, id: RefundId) -> Result<Vec<Timeli
     entries(&conn.rows(TIMELINE, params![id]).await?)
 }
 
-fn entries(rows: &[Row]) -> Result<Vec<TimelineEntry>, LedgerError> {
+pub(super) fn entries(rows: &[Row]) -> Result<Vec<TimelineEntry>, LedgerError> {
     rows.iter()
         .map(|row| {
             Ok(TimelineEntry {

@@ -6,8 +6,9 @@ use uuid::Uuid;
 
 use super::{
     Ledger, LedgerError, audit,
-    db::{Batch, Conn, params},
+    db::{Batch, Conn, Value, params},
     idempotency, jobs,
+    refund_rows::{Known, OrderMoney},
     sends::{ClaimedSend, Pace, claimed, later, turn_after},
     webhooks,
 };
@@ -99,21 +100,63 @@ impl CommittedIntent {
     }
 }
 
-pub(super) fn add_event(batch: &mut Batch, id: RefundId, event: &str, by: &Actor, note: Option<&str>, now: Timestamp) {
-    batch.add(
-        "INSERT INTO refund_events (refund_id, at, event, by_whom, note) VALUES ($1, $2, $3, $4, $5)",
-        params![id, now, event, by.to_string(), note],
-    );
+/// A line of a refund's story.
+pub(super) struct EventLine<'l> {
+    pub(super) event: &'l str,
+    pub(super) by: &'l Actor,
+    pub(super) note: Option<&'l str>,
+}
+
+/// Adds lines to a refund's story, in their order: one statement for up to three, since a batch promises no order.
+pub(super) fn add_events(batch: &mut Batch, id: RefundId, lines: &[EventLine<'_>], now: Timestamp) {
+    macro_rules! sql {
+        ($more:literal) => {
+            concat!(
+                "INSERT INTO refund_events (refund_id, at, event, by_whom, note) VALUES ($1, $2, $3, $4, $5)",
+                $more
+            )
+        };
+    }
+    debug_assert!(lines.len() <= 3, "no change writes more");
+    for lines in lines.chunks(3) {
+        let mut values = params![id, now];
+        for line in lines {
+            values.extend(params![line.event, line.by.to_string(), line.note]);
+        }
+        batch.add(
+            match lines.len() {
+                1 => sql!(""),
+                2 => sql!(", ($1, $2, $6, $7, $8)"),
+                _ => sql!(", ($1, $2, $6, $7, $8), ($1, $2, $9, $10, $11)"),
+            },
+            values,
+        );
+    }
 }
 
 fn entry(at: Timestamp, event: &str, by: &Actor) -> TimelineEntry {
     TimelineEntry { at, event: event.to_owned(), by: by.to_string(), note: None }
 }
 
+/// How the order's turn is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// Only if it is open.
+    Now,
+    /// Now or later: the row says which.
+    InTime,
+}
+
 /// The ceiling of contract §4 rule 1, and the order's turn, in one conditional write.
-fn reserve_sql() -> &'static str {
+fn reserve_sql(turn: Turn) -> &'static str {
     macro_rules! sql {
         ($turn:literal, $if:literal) => {
+            match turn {
+                Turn::Now => sql!($turn, $if, " AND ", $turn),
+                Turn::InTime => sql!($turn, $if, " RETURNING pace_refund_id, pace_open_at", ""),
+            }
+        };
+        ($turn:literal, $if:literal, $end:literal, $more:literal) => {
             concat!(
                 "UPDATE orders SET reserved = reserved + $2, refund_count = refund_count + 1, updated_at = $5, \
                  pace_refund_id = CASE WHEN ",
@@ -122,7 +165,9 @@ fn reserve_sql() -> &'static str {
                 $turn,
                 " THEN $7 ELSE pace_open_at END WHERE id = $1 AND payment = 'paid'",
                 $if,
-                " AND refund_count < $4 RETURNING pace_refund_id, pace_open_at"
+                " AND refund_count < $4",
+                $end,
+                $more
             )
         };
     }
@@ -143,31 +188,50 @@ fn reserve_sql() -> &'static str {
     }
 }
 
+/// What [`reserve_sql`] wants to know.
+fn reservation(new: &NewRefund, id: RefundId, now: Timestamp) -> Vec<Value> {
+    params![
+        new.order.id,
+        new.amount.value() + new.fee.value(),
+        if new.exact { new.order.refundable().value() } else { -1 },
+        new.max_refunds.map_or(i64::MAX, i64::from),
+        now,
+        id,
+        new.pace.closed_until(now)
+    ]
+}
+
 async fn open(conn: &mut Conn, new: NewRefund, process: i64, now: Timestamp) -> Result<Opened, LedgerError> {
     let refund_id = RefundId::new();
-    let order = &new.order;
-    let held = new.amount.value() + new.fee.value();
-    let expected = if new.exact { order.refundable().value() } else { -1 };
     // The ceiling of contract §4 rule 1, and the order's turn, in one conditional write. The first writer locks the row.
-    let turn = conn
-        .row(
-            reserve_sql(),
-            params![
-                order.id,
-                held,
-                expected,
-                new.max_refunds.map_or(i64::MAX, i64::from),
-                now,
-                refund_id,
-                new.pace.closed_until(now)
-            ],
-        )
-        .await?;
+    let turn = conn.row(reserve_sql(Turn::InTime), reservation(&new, refund_id, now)).await?;
     let Some(turn) = turn else { return Ok(Opened::OrderChanged) };
     let goes_now = turn.opt_text("pace_refund_id")?.as_deref() == Some(refund_id.to_string().as_str());
     let not_before = if goes_now { None } else { Some(turn_after(turn.int("pace_open_at")?, new.pace, now)) };
-    let lease_until = later(now, new.pace.send_lease);
+    let mut batch = Batch::default();
+    use_scan(&mut batch, &new, refund_id);
+    let intent = intend(&mut batch, &new, refund_id, not_before, process, now)?;
+    conn.run(batch).await?;
+    Ok(Opened::Committed(Box::new(intent)))
+}
 
+fn use_scan(batch: &mut Batch, new: &NewRefund, id: RefundId) {
+    if let Some(scan) = new.scan_id {
+        batch.must("UPDATE scans SET used_by = $2 WHERE scan_id = $1 AND used_by IS NULL", params![scan, id]);
+    }
+}
+
+/// The intent, the key, the story, the audit row, the job and the webhooks of a refund whose money is reserved.
+fn intend(
+    batch: &mut Batch,
+    new: &NewRefund,
+    refund_id: RefundId,
+    not_before: Option<Timestamp>,
+    process: i64,
+    now: Timestamp,
+) -> Result<CommittedIntent, LedgerError> {
+    let (order, goes_now) = (&new.order, not_before.is_none());
+    let lease_until = later(now, new.pace.send_lease);
     let refund = Refund {
         refund_id,
         order_id: order.id,
@@ -181,10 +245,10 @@ async fn open(conn: &mut Conn, new: NewRefund, process: i64, now: Timestamp) -> 
         amount: new.amount,
         fee: new.fee,
         state: RefundState::Submitting,
-        reason: new.reason.0,
-        reason_text: new.reason.1,
-        note: new.note,
-        operator_id: new.operator_id,
+        reason: new.reason.0.clone(),
+        reason_text: new.reason.1.clone(),
+        note: new.note.clone(),
+        operator_id: new.operator_id.clone(),
         approved_by: None,
         scan_id: new.scan_id,
         replaces: None,
@@ -197,8 +261,8 @@ async fn open(conn: &mut Conn, new: NewRefund, process: i64, now: Timestamp) -> 
         settled_at: None,
         failure: None,
         attention: None,
-        metadata: new.metadata,
-        notify_url: new.notify_url,
+        metadata: new.metadata.clone(),
+        notify_url: new.notify_url.clone(),
         unconfirmed: None,
         timeline: if goes_now {
             vec![entry(now, "created", &new.by), entry(now, "sent", &Actor::System)]
@@ -206,36 +270,34 @@ async fn open(conn: &mut Conn, new: NewRefund, process: i64, now: Timestamp) -> 
             vec![entry(now, "created", &new.by)]
         },
     };
-    let mut batch = Batch::default();
-    insert(&mut batch, &refund, &new.by, if goes_now { lease_until.as_microsecond() } else { 0 });
-    idempotency::insert(&mut batch, &refund, &new.key, now); // a key that is taken rolls everything back
-    for line in &refund.timeline {
-        let by = if line.event == "created" { &new.by } else { &Actor::System };
-        add_event(&mut batch, refund_id, &line.event, by, None, now);
-    }
+    insert(batch, &refund, &new.by, if goes_now { lease_until.as_microsecond() } else { 0 });
+    idempotency::insert(batch, &refund, &new.key, now); // a key that is taken rolls everything back
+    let created = EventLine { event: "created", by: &new.by, note: None };
+    let sent = EventLine { event: "sent", by: &Actor::System, note: None };
+    add_events(batch, refund_id, &[created, sent][..refund.timeline.len()], now);
     let subject = format!("refund:{refund_id}");
     let detail = format!("{} of order {}", refund.amount, order.id);
-    audit::put(&mut batch, &refund.merchant_id, &new.by, "refund.created", &subject, Some(&detail), now);
+    audit::put(batch, &refund.merchant_id, &new.by, "refund.created", &subject, Some(&detail), now);
     // whoever has the lease looks after it; should that process die, the job is due when the lease ends
     match not_before {
         _ if on(Mutant::JobLater) => {}
-        Some(at) => jobs::put(&mut batch, &refund_id.to_string(), at),
-        None => jobs::begin(&mut batch, &refund_id.to_string(), lease_until, process),
+        Some(at) => jobs::put(batch, &refund_id.to_string(), at),
+        None => jobs::begin(batch, &refund_id.to_string(), lease_until, process),
     }
-    webhooks::announce(&mut batch, &refund, &["refund.created"], now)?;
-    conn.run(batch).await?;
-    if let Some(scan) = new.scan_id {
-        let sql = "UPDATE scans SET used_by = $2 WHERE scan_id = $1 AND used_by IS NULL";
-        if conn.execute(sql, params![scan, refund_id]).await? == 0 {
-            return Err(LedgerError::Check(SCAN_TAKEN.into()));
-        }
-    }
-    let send = goes_now.then(|| claimed(&refund, order, new.pace, now));
-    Ok(Opened::Committed(Box::new(CommittedIntent { refund, send })))
+    webhooks::announce(batch, &refund, &["refund.created"], now)?;
+    let send = goes_now.then(|| {
+        let held = new.amount.value() + new.fee.value();
+        let order_now = OrderMoney {
+            amount: order.amount.value(),
+            reserved: order.reserved.value() + held,
+            fees: order.fees.value(),
+            paid_back: order.refunded.value() + order.overpaid.value(),
+        };
+        let known = Known { refund: refund.clone(), revision: 0, order: order_now };
+        claimed(&refund, order, new.pace, now).with(known)
+    });
+    Ok(CommittedIntent { refund, send })
 }
-
-/// Marks the rollback of a refund whose scan was used by another one meanwhile.
-const SCAN_TAKEN: &str = "scan taken";
 
 fn insert(batch: &mut Batch, refund: &Refund, by: &Actor, lease_until: i64) {
     batch.add(
@@ -278,20 +340,38 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError`] where the database doesn't answer; nothing is reserved then.
     pub async fn open_refund(&self, new: NewRefund, now: Timestamp) -> Result<Opened, LedgerError> {
-        let process = self.process;
-        let opened = self.db.write(move |conn| Box::pin(open(conn, new, process, now))).await;
+        let opened = self.open_now_or_later(new, now).await;
         if on(Mutant::JobLater)
             && let Ok(Opened::Committed(intent)) = &opened
         {
             let mut batch = Batch::default();
             jobs::put(&mut batch, &intent.refund.refund_id.to_string(), now);
-            self.db.write(move |conn| Box::pin(conn.run(batch))).await?;
+            self.db.run(batch).await?;
         }
         match opened {
             Err(LedgerError::Duplicate) => Ok(Opened::KeyTaken),
-            Err(LedgerError::Check(rule)) if rule == SCAN_TAKEN => Ok(Opened::ScanTaken),
+            // the longer way reads everything else
+            Err(LedgerError::Stale) => Ok(Opened::ScanTaken),
             other => other,
         }
+    }
+
+    async fn open_now_or_later(&self, new: NewRefund, now: Timestamp) -> Result<Opened, LedgerError> {
+        let process = self.process;
+        // With nothing open the order's turn should be, and all can be written at once. Where it isn't so, or anything else is in
+        // the way, the longer way says what.
+        if new.order.reserved.is_zero() {
+            let (refund_id, mut batch) = (RefundId::new(), Batch::default());
+            batch.must(reserve_sql(Turn::Now), reservation(&new, refund_id, now));
+            use_scan(&mut batch, &new, refund_id);
+            let intent = intend(&mut batch, &new, refund_id, None, process, now)?;
+            match self.db.run(batch).await {
+                Ok(()) => return Ok(Opened::Committed(Box::new(intent))),
+                Err(LedgerError::Stale) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.db.write(move |conn| Box::pin(open(conn, new, process, now))).await
     }
 }
 

@@ -7,8 +7,8 @@ use super::{
     Ledger, LedgerError,
     db::{Batch, Conn, params},
     jobs, orders,
-    refund_rows::{Locked, lock},
-    refunds::add_event,
+    refund_rows::{Known, Locked, lock},
+    refunds::{EventLine, add_events},
 };
 use crate::domain::{
     actor::Actor,
@@ -55,6 +55,7 @@ pub struct ClaimedSend {
     pace_kept: bool,
     send_by: Timestamp,
     call: RefundCall,
+    known: Option<Known>,
 }
 
 impl ClaimedSend {
@@ -94,6 +95,15 @@ impl ClaimedSend {
     pub const fn call(&self) -> &RefundCall {
         &self.call
     }
+
+    /// The refund as it was when the send was counted, if its claim made it.
+    pub fn take_known(&mut self) -> Option<Known> {
+        self.known.take()
+    }
+
+    pub(super) fn with(self, known: Known) -> Self {
+        Self { known: Some(known), ..self }
+    }
 }
 
 /// What became of a wish to send a refund.
@@ -115,6 +125,7 @@ pub(super) fn claimed(refund: &Refund, order: &Order, pace: Pace, now: Timestamp
         pace_kept: !order.refunded_elsewhere,
         send_by: later(now, pace.send_within),
         call: called(refund, order),
+        known: None,
     }
 }
 
@@ -153,7 +164,8 @@ async fn claim(
     process: i64,
     now: Timestamp,
 ) -> Result<SendTurn, LedgerError> {
-    let Some(Locked { mut refund, lease_until, .. }) = lock(conn, id).await? else { return Ok(SendTurn::NotNow) };
+    let Some(Locked { known, lease_until, .. }) = lock(conn, id).await? else { return Ok(SendTurn::NotNow) };
+    let mut refund = known.refund;
     if refund.state != RefundState::Submitting || lease_until > now.as_microsecond() {
         return Ok(SendTurn::NotNow);
     }
@@ -171,7 +183,8 @@ async fn claim(
         let sql = "SELECT pace_open_at FROM orders WHERE id = $1";
         let open_at = conn.row(sql, params![refund.order_id]).await?.map_or(Ok(0), |row| row.int("pace_open_at"))?;
         let not_before = turn_after(open_at, pace, now);
-        conn.execute("UPDATE refunds SET not_before = $2 WHERE refund_id = $1", params![id, not_before]).await?;
+        let sql = "UPDATE refunds SET not_before = $2, revision = revision + 1 WHERE refund_id = $1";
+        conn.execute(sql, params![id, not_before]).await?;
         return Ok(SendTurn::NotBefore(not_before));
     }
     refund.sends += u32::from(refund.sends == 0 || !on(Mutant::SendUncounted));
@@ -180,12 +193,12 @@ async fn claim(
     let mut batch = Batch::default();
     batch.add(
         "UPDATE refunds SET sends = $2, fence = $3, lease_until = $4, submitted_at = COALESCE(submitted_at, $5), \
-         last_sent_at = $5, not_before = NULL, refused_code = NULL, refused_detail = NULL, refused_proof = NULL \
-         WHERE refund_id = $1",
+         last_sent_at = $5, not_before = NULL, refused_code = NULL, refused_detail = NULL, refused_proof = NULL, \
+         revision = revision + 1 WHERE refund_id = $1",
         params![id, refund.sends, refund.fence, lease_until, now],
     );
     let event = if refund.sends == 1 { "sent" } else { "sent_again" };
-    add_event(&mut batch, id, event, &Actor::System, None, now);
+    add_events(&mut batch, id, &[EventLine { event, by: &Actor::System, note: None }], now);
     jobs::begin(&mut batch, &id.to_string(), lease_until, process);
     conn.run(batch).await?;
     Ok(SendTurn::Granted(Box::new(claimed(&refund, &order, pace, now))))

@@ -192,7 +192,7 @@ impl Desk {
             patience: self.patience(wallet, paid_at),
             answers: None,
         };
-        self.ledger.record(request, self.now()).await?;
+        self.ledger.record(&request, None, self.now()).await?;
         self.ring_deliverer();
         Ok(())
     }

@@ -19,7 +19,7 @@ use crate::{
         idempotency::IdempotencyKey,
         refund::{Evidence, Failure, Judgement, Refund, SoleRefusal},
     },
-    ledger::{ClaimedSend, LedgerError, News, Patience, RecordRequest, Recorded},
+    ledger::{ClaimedSend, Known, LedgerError, News, Patience, RecordRequest, Recorded},
 };
 
 /// Waits between looks at a refund of unknown outcome, after the first; the last one repeats. The wallet's own time.
@@ -44,7 +44,7 @@ impl Desk {
     pub(super) async fn send_and_record(
         &self,
         wallet: &Arc<dyn Wallet>,
-        send: ClaimedSend,
+        mut send: ClaimedSend,
         attempts: u32,
         answers: Option<IdempotencyKey>,
         pass: Pass,
@@ -70,7 +70,7 @@ impl Desk {
         };
         let turn_opens_at = self.now().checked_add(request.pace.between).unwrap_or(Timestamp::MAX);
         let look_again_at = request.look_again_at.min(turn_opens_at);
-        let recorded = self.record_patiently(request).await?;
+        let recorded = self.record_patiently(request, send.take_known()).await?;
         self.ring_follower(look_again_at);
         self.ring_deliverer();
         Ok(recorded.into_refund())
@@ -78,9 +78,13 @@ impl Desk {
 
     /// Writes down what the answer to a send said, and tries again for a while: it can't be asked for twice, and the fence
     /// makes a late write harmless.
-    async fn record_patiently(&self, request: RecordRequest) -> Result<Recorded, LedgerError> {
+    async fn record_patiently(
+        &self,
+        request: RecordRequest,
+        mut known: Option<Known>,
+    ) -> Result<Recorded, LedgerError> {
         for wait_ms in RECORD_WAITS_MS {
-            match self.ledger.record(request.clone(), self.now()).await {
+            match self.ledger.record(&request, known.take(), self.now()).await {
                 Err(LedgerError::Unavailable(error)) => {
                     tracing::warn!(%error, refund.id = %request.refund_id, "an outcome could not be written; trying again");
                     tokio::time::sleep(std::time::Duration::from_millis(wait_ms)).await;
@@ -88,7 +92,7 @@ impl Desk {
                 other => return other,
             }
         }
-        self.ledger.record(request, self.now()).await
+        self.ledger.record(&request, None, self.now()).await
     }
 
     /// What an answer is worth (contract §4 rules 4 and 5).

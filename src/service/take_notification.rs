@@ -68,10 +68,11 @@ impl Desk {
         match notification {
             Notification::Refund { order_no, transaction_id, total, record, .. } => {
                 let ours = self.ledger.refund_by_request_no(merchant, wallet.kind(), &record.request_no).await?;
-                let Some((refund, order)) = ours else {
+                let Some((known, order)) = ours else {
                     let facts = Facts { order_no, transaction_id, total };
                     return self.take_external(merchant, wallet, facts, record).await;
                 };
+                let refund = known.refund();
                 // numbers and amounts are compared with what we asked (wechat-pay §15); where they differ it proves
                 // nothing, and the wallet is asked
                 let agrees = refund.order_no == order_no
@@ -81,13 +82,13 @@ impl Desk {
                     && same(record.wallet_refund_id.as_ref(), refund.wallet_refund_id.as_ref());
                 if !agrees {
                     tracing::warn!(refund.id = %refund.refund_id, "a genuine notification contradicts the ledger; the wallet is asked");
-                    return self.look_soon(&refund).await;
+                    return self.look_soon(refund).await;
                 }
                 let first_look = record.status == RecordStatus::Taken;
                 let news = News::Record(record);
                 let look_again_at = self.look_again(wallet, &news, u32::from(!first_look));
                 let request = self.news_of(wallet, refund.refund_id, news, look_again_at);
-                let recorded = self.ledger.record(request, self.now()).await?;
+                let recorded = self.ledger.record(&request, Some(known), self.now()).await?;
                 self.ring_deliverer();
                 if recorded.others_wait() {
                     self.follow.notify_one();
@@ -101,17 +102,17 @@ impl Desk {
                 }
                 let Some(request_no) = request_no else { return Ok(()) };
                 match self.ledger.refund_by_request_no(merchant, wallet.kind(), &request_no).await? {
-                    Some((refund, _)) => self.look_soon(&refund).await,
+                    Some((known, _)) => self.look_soon(known.refund()).await,
                     None => Ok(()),
                 }
             }
             // the payer has the money in the wallet's balance; nothing is sent for it (contract §4 rule 6)
             Notification::Bounced { order_no, request_no, .. } => {
                 match self.ledger.refund_by_request_no(merchant, wallet.kind(), &request_no).await? {
-                    Some((refund, _)) if refund.order_no == order_no => {
-                        let look_again_at = self.now();
-                        let request = self.news_of(wallet, refund.refund_id, News::Bounced, look_again_at);
-                        self.ledger.record(request, self.now()).await?;
+                    Some((known, _)) if known.refund().order_no == order_no => {
+                        let (id, look_again_at) = (known.refund().refund_id, self.now());
+                        let request = self.news_of(wallet, id, News::Bounced, look_again_at);
+                        self.ledger.record(&request, Some(known), self.now()).await?;
                         self.ring_deliverer();
                         Ok(())
                     }

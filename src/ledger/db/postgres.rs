@@ -2,15 +2,18 @@
 //!
 //! Statements whose rows nobody reads wait until one is asked for, or until the commit, and go out with it: what a refund
 //! writes is one trip to the server, not ten. The server runs them one after another all the same. Nothing that writes goes out
-//! before the server has said that the transaction began: outside of one, each statement would stay by itself.
+//! before the server has said that the transaction began: outside of one, each statement would stay by itself. A batch that is a
+//! transaction by itself goes as one statement, which needs no beginning and no commit.
 //!
 //! Each thread has a pool of its own. A line is driven by the runtime of the thread that opened it; on another one's line each trip
 //! would be two wake-ups of threads, which cost more than the trip.
 
 mod address;
+mod together;
 mod tls;
 
 use std::{
+    borrow::Cow,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -89,6 +92,25 @@ impl Server {
         Ok(Transaction { line: Some(self.line().await?), begun: false, waiting: Vec::new() })
     }
 
+    /// Runs a batch as one statement, which is a transaction by itself: all of it is durable after `Ok`.
+    pub(super) async fn run(&self, batch: Batch) -> Result<(), LedgerError> {
+        let line = self.line().await?;
+        let (sql, values) = together::one_statement(batch);
+        let statement = line.prepare(&sql, &values).await?;
+        let mut told = false;
+        let done = line.answer(async |object| {
+            let done = object.execute_raw(&statement, &values).await;
+            told = done.as_ref().is_err_and(|error| error.as_db_error().is_some());
+            done
+        });
+        match done.await {
+            Ok(_) => Ok(()),
+            // an error of the server's undoes the statement; where the line broke it may have been carried out
+            Err(LedgerError::Unavailable(error)) if !told => Err(LedgerError::CommitUnknown(error.to_string())),
+            Err(error) => Err(error),
+        }
+    }
+
     /// A connection beside the pool, open until it is dropped.
     pub(in crate::ledger) async fn connect(&self) -> Result<Client, LedgerError> {
         let connected = tokio::time::timeout(CONNECT_TIMEOUT, self.address.config.connect(self.tls.clone())).await;
@@ -152,6 +174,15 @@ impl Line {
         self.answer(async |object| object.query(&statement, &borrowed(values)).await).await
     }
 
+    pub(super) async fn rows_of_both(
+        &self,
+        [(one, of_one), (other, of_other)]: [(&str, &[Value]); 2],
+    ) -> Result<[Vec<Row>; 2], LedgerError> {
+        let (first, second) = (self.prepare(one, of_one).await?, self.prepare(other, of_other).await?);
+        let (of_one, of_other) = (borrowed(of_one), borrowed(of_other));
+        self.answer(async |object| both(object, (&first, &of_one), (&second, &of_other)).await).await
+    }
+
     pub(super) async fn execute(&self, sql: &str, values: &[Value]) -> Result<u64, LedgerError> {
         let statement = self.prepare(sql, values).await?;
         self.answer(async |object| object.execute(&statement, &borrowed(values)).await).await
@@ -179,18 +210,22 @@ pub(in crate::ledger) struct Transaction {
     /// `None` once it ended.
     line: Option<Line>,
     begun: bool,
-    waiting: Vec<(&'static str, Vec<Value>)>,
+    waiting: Vec<(Cow<'static, str>, Vec<Value>)>,
 }
 
 impl Transaction {
     /// Takes statements whose rows nobody reads. One that fails is told of by the statement that goes out with it, or by the
     /// commit; none after it has an effect.
     pub(super) async fn run(&mut self, batch: Batch) -> Result<(), LedgerError> {
+        if batch.0.iter().any(|statement| statement.must) {
+            self.waiting.push(together::one_statement(batch));
+            return Ok(());
+        }
         for statement in batch.0 {
             if self.waiting.len() == MOST_TOGETHER {
                 self.send(async |_| Ok(())).await?;
             }
-            self.waiting.push(statement);
+            self.waiting.push((statement.sql.into(), statement.values));
         }
         Ok(())
     }
@@ -208,10 +243,7 @@ impl Transaction {
         let (first, second) =
             (self.line()?.prepare(one, &of_one).await?, self.line()?.prepare(other, &of_other).await?);
         let (of_one, of_other) = (borrowed(&of_one), borrowed(&of_other));
-        let both = async |client: &Client| {
-            let (one, other) = join(client.query(&first, &of_one), client.query(&second, &of_other)).await;
-            Ok([one?, other?])
-        };
+        let both = async |client: &Client| both(client, (&first, &of_one), (&second, &of_other)).await;
         if self.begun || !self.waiting.is_empty() {
             return self.send(both).await;
         }
@@ -283,6 +315,16 @@ impl Transaction {
         };
         self.line()?.answer(together).await
     }
+}
+
+/// The rows of two statements in one trip.
+async fn both(
+    client: &Client,
+    (one, of_one): (&Statement, &[&(dyn ToSql + Sync)]),
+    (other, of_other): (&Statement, &[&(dyn ToSql + Sync)]),
+) -> Result<[Vec<Row>; 2], tokio_postgres::Error> {
+    let (one, other) = join(client.query(one, of_one), client.query(other, of_other)).await;
+    Ok([one?, other?])
 }
 
 impl Drop for Transaction {
