@@ -18,7 +18,7 @@ use scanback_wallet::{
 use scanback_wechat::WechatPay;
 use serde_json::json;
 
-use measure::{Failure, Folder, Running, rsa_unit};
+use measure::{Failure, Folder, Running, rsa_alone};
 
 const ORDERS: usize = 600;
 const WARM_UP: usize = 60;
@@ -42,7 +42,7 @@ async fn measure(folder: &Path) -> Result<(), Failure> {
         Arc::new(WechatPay::new(accounts.wechat.ok_or("no account")?, http.clone(), clock.clone())),
         Arc::new(Alipay::new(accounts.alipay.ok_or("no account")?, http.clone(), clock)),
     ];
-    let (sign, verify) = rsa_unit()?;
+    let (sign, verify) = rsa_alone()?;
     let unit = sign + verify;
     println!("RSA verify + sign          {:7.3} ms  ({:.3} + {:.3})", unit * 1e3, verify * 1e3, sign * 1e3);
     for wallet in wallets {

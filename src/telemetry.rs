@@ -46,7 +46,7 @@ pub fn start_metrics() -> Result<PrometheusHandle, BuildError> {
     PrometheusBuilder::new().install_recorder()
 }
 
-/// A span a request: its id, method, route pattern and status; never its path.
+/// A span a request: its id, method and route pattern; never its path.
 #[derive(Debug)]
 pub struct RequestSpan;
 
@@ -59,16 +59,14 @@ impl RootSpanBuilder for RequestSpan {
             request.id = id,
             http.method = %request.method(),
             http.route = request.match_pattern().unwrap_or_default(),
-            http.status = tracing::field::Empty,
         )
     }
 
-    fn on_request_end<B: MessageBody>(span: Span, outcome: &Result<ServiceResponse<B>, Error>) {
+    fn on_request_end<B: MessageBody>(_: Span, outcome: &Result<ServiceResponse<B>, Error>) {
         let status = match outcome {
             Ok(response) => response.status().as_u16(),
             Err(error) => error.as_response_error().status_code().as_u16(),
         };
-        span.record("http.status", status);
         let status = match status / 100 {
             2 | 3 => "ok",
             4 => "refused",

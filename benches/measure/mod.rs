@@ -7,7 +7,12 @@ use std::{
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::Instant,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
 };
 
 use aws_lc_rs::{
@@ -128,14 +133,104 @@ pub(crate) fn seconds_of(times: u32, mut work: impl FnMut() -> Result<(), Failur
     Ok(best)
 }
 
-/// CPU seconds of one signature and one verification: the unit of the figure.
-pub(crate) fn rsa_unit() -> Result<(f64, f64), Failure> {
-    let key = KeyPair::generate(KeySize::Rsa2048)?;
-    let (message, random) = ([7; 400], SystemRandom::new());
-    let mut signed = vec![0; key.public_modulus_len()];
-    let public = UnparsedPublicKey::new(&signature::RSA_PKCS1_2048_8192_SHA256, key.public_key().as_ref().to_vec());
-    let sign = seconds_of(200, || Ok(key.sign(&signature::RSA_PKCS1_SHA256, &random, &message, &mut signed)?))?;
-    key.sign(&signature::RSA_PKCS1_SHA256, &random, &message, &mut signed)?;
-    let verify = seconds_of(2000, || Ok(public.verify(&message, &signed)?))?;
+/// One signature and one verification: the unit of the figure.
+struct Rsa {
+    key: KeyPair,
+    public: UnparsedPublicKey<Vec<u8>>,
+    random: SystemRandom,
+    signed: Vec<u8>,
+}
+
+const MESSAGE: [u8; 400] = [7; 400];
+
+impl Rsa {
+    fn new() -> Result<Self, Failure> {
+        let key = KeyPair::generate(KeySize::Rsa2048)?;
+        let public = UnparsedPublicKey::new(&signature::RSA_PKCS1_2048_8192_SHA256, key.public_key().as_ref().to_vec());
+        let mut rsa = Self { signed: vec![0; key.public_modulus_len()], key, public, random: SystemRandom::new() };
+        rsa.sign()?;
+        Ok(rsa)
+    }
+
+    fn sign(&mut self) -> Result<(), Failure> {
+        Ok(self.key.sign(&signature::RSA_PKCS1_SHA256, &self.random, &MESSAGE, &mut self.signed)?)
+    }
+
+    fn verify(&self) -> Result<(), Failure> {
+        Ok(self.public.verify(&MESSAGE, &self.signed)?)
+    }
+}
+
+/// Seconds of a signature and of a verification on a machine that does nothing else, the best of five rounds.
+pub(crate) fn rsa_alone() -> Result<(f64, f64), Failure> {
+    let mut rsa = Rsa::new()?;
+    let sign = seconds_of(200, || rsa.sign())?;
+    let verify = seconds_of(2000, || rsa.verify())?;
     Ok((sign, verify))
+}
+
+/// The same as CPU time while a load runs: a thread signs and verifies now and then. What a shared machine takes from everybody it
+/// takes from this too, which a best of five beforehand hides.
+pub(crate) struct RsaBeside {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Result<(f64, f64), String>>,
+}
+
+impl RsaBeside {
+    pub(crate) fn start() -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || measure_beside(&told).map_err(|error| error.to_string()));
+        Self { stop, thread }
+    }
+
+    /// CPU seconds of a signature and of a verification.
+    pub(crate) fn end(self) -> Result<(f64, f64), Failure> {
+        self.stop.store(true, Ordering::Relaxed);
+        Ok(self.thread.join().map_err(|_| "the thread that signs broke off")??)
+    }
+}
+
+fn measure_beside(stop: &AtomicBool) -> Result<(f64, f64), Failure> {
+    let mut rsa = Rsa::new()?;
+    let (mut signs, mut verifies) = (Rounds::of(3), Rounds::of(20));
+    while !stop.load(Ordering::Relaxed) || verifies.rounds == 0 {
+        signs.another(|| rsa.sign())?;
+        verifies.another(|| rsa.verify())?;
+    }
+    Ok((signs.mean(), verifies.mean()))
+}
+
+/// Pieces of work with pauses between them, and the CPU time that they took.
+struct Rounds {
+    times: u32,
+    rounds: u32,
+    seconds: f64,
+}
+
+impl Rounds {
+    const fn of(times: u32) -> Self {
+        Self { times, rounds: 0, seconds: 0.0 }
+    }
+
+    fn another(&mut self, mut work: impl FnMut() -> Result<(), Failure>) -> Result<(), Failure> {
+        let before = thread_cpu()?;
+        for _ in 0..self.times {
+            work()?;
+        }
+        // the kernel's count is up to date where the thread was away
+        std::thread::sleep(Duration::from_millis(12));
+        (self.rounds, self.seconds) = (self.rounds + 1, self.seconds + thread_cpu()? - before);
+        Ok(())
+    }
+
+    fn mean(&self) -> f64 {
+        self.seconds / f64::from(self.rounds * self.times)
+    }
+}
+
+/// CPU seconds of this thread, from the kernel's nanoseconds.
+fn thread_cpu() -> Result<f64, Failure> {
+    let told = fs::read_to_string("/proc/thread-self/schedstat")?;
+    Ok(told.split_whitespace().next().ok_or("no schedstat")?.parse::<f64>()? / 1e9)
 }

@@ -234,7 +234,11 @@ impl Conn {
                 transaction.rows_of_both([(one, of_one), (other, of_other)]).await?
             }
             Self::Postgres(line) => line.rows_of_both([(one, &of_one), (other, &of_other)]).await?,
-            _ => return Ok([self.rows(one, of_one).await?, self.rows(other, of_other).await?]),
+            Self::Sqlite(reader) => {
+                let both = reader.session()?.rows_of_both([(one, &of_one), (other, &of_other)])?;
+                return Ok(both.map(|rows| rows.into_iter().map(Row::Sqlite).collect()));
+            }
+            Self::SqliteWriter(_) => return Ok([self.rows(one, of_one).await?, self.rows(other, of_other).await?]),
         };
         Ok(both.map(|rows| rows.into_iter().map(Row::Postgres).collect()))
     }

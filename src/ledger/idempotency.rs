@@ -45,14 +45,18 @@ pub(super) fn insert(batch: &mut Batch, refund: &Refund, key: &KeyOfRequest, now
     );
 }
 
-/// Keeps the first answer; a later one changes nothing.
-pub(super) fn store_answer(batch: &mut Batch, refund: &Refund, key: &IdempotencyKey) -> Result<(), LedgerError> {
+/// Keeps the refund as the first answer, which is given back; a later one changes nothing.
+pub(super) fn store_answer(
+    batch: &mut Batch,
+    refund: &Refund,
+    key: &IdempotencyKey,
+) -> Result<(u16, String), LedgerError> {
     let (status, body) = refunds::first_answer(refund)?;
     batch.add(
         "UPDATE idempotency_keys SET status = $3, body = $4 WHERE merchant_id = $1 AND key = $2 AND status IS NULL",
-        params![&refund.merchant_id, key.as_str(), i64::from(status), body],
+        params![&refund.merchant_id, key.as_str(), i64::from(status), body.as_str()],
     );
-    Ok(())
+    Ok((status, body))
 }
 
 fn fingerprint(text: &str) -> Result<Fingerprint, LedgerError> {

@@ -74,23 +74,24 @@ pub struct Patience {
 /// What became of it.
 #[derive(Clone, Debug)]
 pub enum Recorded {
-    /// Written, or nothing to write: the refund as it now stands.
+    /// Written, or nothing to write.
     Now {
-        /// The refund.
-        refund: Box<Refund>,
         /// Whether other refunds of its order are open: the turn of one of them may have come.
         others_wait: bool,
+        /// What was kept as the first answer to its request, where it was asked to be.
+        first_answer: Option<(u16, String)>,
     },
     /// A newer claim exists: nothing was written.
-    Superseded(Box<Refund>),
+    Superseded,
 }
 
 impl Recorded {
-    /// The refund as it now stands.
+    /// What was kept as the first answer, if this was it.
     #[must_use]
-    pub fn into_refund(self) -> Refund {
+    pub fn into_first_answer(self) -> Option<(u16, String)> {
         match self {
-            Self::Now { refund, .. } | Self::Superseded(refund) => *refund,
+            Self::Now { first_answer, .. } => first_answer,
+            Self::Superseded => None,
         }
     }
 
@@ -114,12 +115,12 @@ impl Ledger {
         if let Some(known) = known
             && !superseded(&known.refund, request)
         {
-            let decided = decide(known, request, Basis::Read, now)?;
+            let mut decided = decide(known, request, Basis::Read, now)?;
             if decided.stands_alone(request) {
-                match self.db.run(decided.batch).await {
+                match self.db.run(std::mem::take(&mut decided.batch)).await {
                     Ok(()) => {
-                        let (refund, others_wait) = (Box::new(decided.refund), decided.others_wait);
-                        return Ok(Recorded::Now { refund, others_wait });
+                        let Decided { others_wait, first_answer, .. } = decided;
+                        return Ok(Recorded::Now { others_wait, first_answer });
                     }
                     Err(LedgerError::Stale) => {}
                     Err(error) => return Err(error),
@@ -137,13 +138,13 @@ async fn record(conn: &mut Conn, request: RecordRequest, now: Timestamp) -> Resu
         return Err(LedgerError::Broken(format!("refund {id} is gone")));
     };
     if superseded(&known.refund, &request) {
-        return Ok(Recorded::Superseded(Box::new(known.refund)));
+        return Ok(Recorded::Superseded);
     }
     let paid_back = known.order.paid_back;
-    let Decided { batch, refund, moved, others_wait } = decide(known, &request, Basis::Locked, now)?;
+    let Decided { batch, refund, moved, others_wait, first_answer } = decide(known, &request, Basis::Locked, now)?;
     conn.run(batch).await?;
     look_for_others(conn, &request, &refund, wallet_refunded, moved.unwrap_or(paid_back), now).await?;
-    Ok(Recorded::Now { refund: Box::new(refund), others_wait })
+    Ok(Recorded::Now { others_wait, first_answer })
 }
 
 /// Whether a newer claim exists than the one under which this was learnt.
@@ -167,6 +168,7 @@ struct Decided {
     /// What the wallet paid back of the order by now, where that moved.
     moved: Option<i64>,
     others_wait: bool,
+    first_answer: Option<(u16, String)>,
 }
 
 impl Decided {
@@ -220,10 +222,9 @@ fn decide(known: Known, request: &RecordRequest, basis: Basis, now: Timestamp) -
     write_job(&mut batch, &refund, request, now);
     let attention = refund.attention.filter(|attention| attention_before != Some(*attention));
     tell(&mut batch, &mut refund, before, attention.map(|(reason, _)| reason), request, now)?;
-    if let Some(key) = &request.answers {
-        idempotency::store_answer(&mut batch, &refund, key)?;
-    }
-    Ok(Decided { batch, refund, moved, others_wait: order.reserved > held })
+    let keys = request.answers.as_ref();
+    let first_answer = keys.map(|key| idempotency::store_answer(&mut batch, &refund, key)).transpose()?;
+    Ok(Decided { batch, refund, moved, others_wait: order.reserved > held, first_answer })
 }
 
 /// What the wallet says to have refunded of the order in all, where the news names it.
@@ -480,7 +481,8 @@ fn tell(
     if let Some(reason) = attention {
         lines.push(("attention", &Actor::System, Some(reason.as_str().to_owned())));
     }
-    let written: Vec<_> = lines.iter().map(|(event, by, note)| EventLine { event, by, note: note.as_deref() }).collect();
+    let written: Vec<_> =
+        lines.iter().map(|(event, by, note)| EventLine { event, by, note: note.as_deref() }).collect();
     refunds::add_events(batch, id, &written, now);
     for (event, by, note) in lines {
         refund.timeline.push(TimelineEntry { at: now, event: event.to_owned(), by: by.to_string(), note });

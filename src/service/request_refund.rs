@@ -264,7 +264,12 @@ impl Desk {
             let waited = self.now().duration_since(began);
             let left = self.settings.answer_within.saturating_sub(waited.try_into().unwrap_or_default());
             match tokio::time::timeout(left, sending).await {
-                Ok(Ok(Ok(settled))) => return answer(&settled),
+                Ok(Ok(Ok(recorded))) => {
+                    if let Some((status, body)) = recorded.into_first_answer() {
+                        let location = location(refund.refund_id);
+                        return Ok(RefundAnswer { status, body, location, replayed: false });
+                    }
+                }
                 Ok(Ok(Err(error))) => {
                     tracing::error!(refund.id = %refund.refund_id, %error, "an outcome could not be written; the refund is asked after");
                 }

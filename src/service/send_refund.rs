@@ -17,7 +17,7 @@ use crate::{
     domain::{
         actor::Actor,
         idempotency::IdempotencyKey,
-        refund::{Evidence, Failure, Judgement, Refund, SoleRefusal},
+        refund::{Evidence, Failure, Judgement, SoleRefusal},
     },
     ledger::{ClaimedSend, Known, LedgerError, News, Patience, RecordRequest, Recorded},
 };
@@ -48,7 +48,7 @@ impl Desk {
         attempts: u32,
         answers: Option<IdempotencyKey>,
         pass: Pass,
-    ) -> Result<Refund, LedgerError> {
+    ) -> Result<Recorded, LedgerError> {
         let news = if self.now() > send.send_by() && !on(Mutant::LateSend) {
             tracing::warn!(refund.id = %send.refund_id(), "a send came too late for its claim and was not made; it is asked after");
             News::Nothing(None)
@@ -73,7 +73,7 @@ impl Desk {
         let recorded = self.record_patiently(request, send.take_known()).await?;
         self.ring_follower(look_again_at);
         self.ring_deliverer();
-        Ok(recorded.into_refund())
+        Ok(recorded)
     }
 
     /// Writes down what the answer to a send said, and tries again for a while: it can't be asked for twice, and the fence

@@ -9,8 +9,8 @@
 //! would be two wake-ups of threads, which cost more than the trip.
 
 mod address;
-mod together;
 mod tls;
+mod together;
 
 use std::{
     borrow::Cow,

@@ -173,6 +173,17 @@ impl Session {
         }
         Ok(all)
     }
+
+    /// All rows of two statements, of one moment.
+    pub(super) fn rows_of_both(
+        &mut self,
+        [(one, of_one), (other, of_other)]: [(&'static str, &[Value]); 2],
+    ) -> Result<[Vec<SqliteRow>; 2], LedgerError> {
+        self.execute("BEGIN", &[])?;
+        let both = self.rows(one, of_one).and_then(|rows| Ok([rows, self.rows(other, of_other)?]));
+        self.execute("COMMIT", &[])?;
+        both
+    }
 }
 
 fn shape<'s>(
