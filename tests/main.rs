@@ -24,6 +24,7 @@ mod random_day;
 mod refunds;
 mod refusals;
 mod shop;
+mod stale;
 mod starts;
 mod strangers;
 mod tidy;

@@ -89,9 +89,9 @@ macro_rules! params {
 }
 pub(super) use params;
 
-/// Statements whose rows nobody reads. Those that must change a row come first and run in order; the rest is added in an order that
-/// doesn't matter, and no two of them change the same row: PostgreSQL may get all of them as one statement. In a transaction on
-/// PostgreSQL they may wait for the next statement or the commit, and what is wrong with them is told of there.
+/// Statements whose rows nobody reads. SQLite runs them in order. PostgreSQL may get all of them as one statement: those that must change
+/// a row are run first, in their order, the rest in any, and no two may change the same row. In a transaction on PostgreSQL they may
+/// wait for the next statement or the commit, and what is wrong with them is told of there.
 #[derive(Debug, Default)]
 pub(super) struct Batch(Vec<Statement>);
 
@@ -110,7 +110,6 @@ impl Batch {
 
     /// A statement without which nothing of this holds: where it changes no row all is undone, and [`LedgerError::Stale`] says so.
     pub(super) fn must(&mut self, sql: &'static str, values: Vec<Value>) {
-        debug_assert!(self.0.iter().all(|earlier| earlier.must), "what must hold is looked at first");
         self.0.push(Statement { sql, values, must: true });
     }
 }

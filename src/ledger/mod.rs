@@ -14,6 +14,7 @@ mod jobs;
 mod operators;
 mod orders;
 mod presence;
+mod record_rows;
 mod records;
 mod refund_queries;
 mod refund_rows;

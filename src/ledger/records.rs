@@ -5,12 +5,13 @@
 //! again with its rows locked.
 
 use jiff::{SignedDuration, Timestamp};
-use scanback_wallet::{Doubt, Hold, HoldReason, Proof, RecordStatus, RefundId, RefundRecord, Rejection};
+use scanback_wallet::{Doubt, Hold, HoldReason, RecordStatus, RefundId, RefundRecord, Rejection};
 
 use super::{
     Ledger, LedgerError, audit,
     db::{Batch, Conn, params},
     external, idempotency, jobs,
+    record_rows::{AsItWas, write_job, write_money, write_refund},
     refund_rows::{Known, Locked, OrderMoney, lock_with_timeline},
     refunds::{self, EventLine},
     sends::{Pace, later},
@@ -204,13 +205,27 @@ fn decide(known: Known, request: &RecordRequest, basis: Basis, now: Timestamp) -
     let attention_before = refund.attention;
     let as_it_was = AsItWas { revision, fence: refund.fence, state: before };
     apply(&mut refund, request, after, now);
+    let moved = moved(&refund, order, before, &request.news);
+    if after == RefundState::Succeeded && moved.is_some_and(|moved| moved.paid_back > order.amount) {
+        refund.attention = Some((AttentionReason::Overpaid, now));
+    }
     let mut batch = Batch::default();
     write_refund(&mut batch, &refund, request, as_it_was);
+    // the answer to this refund is there: the next different one of the order may go after the pace
     let turn = (before == RefundState::Submitting && (learnt || !request.pace.waits_while_unknown))
         .then(|| later(now, request.pace.between));
-    let moved = move_money(&mut batch, &refund, order, before, request, basis, turn, now);
-    if after == RefundState::Succeeded && moved.is_some_and(|paid_back| paid_back > order.amount) {
-        refund.attention = Some((AttentionReason::Overpaid, now));
+    match moved {
+        Some(moved) => {
+            // where the rows are locked the wallet's total is looked at afterwards
+            let most_named = if basis == Basis::Read && after.is_final() { moved.paid_back } else { i64::MAX };
+            write_money(&mut batch, &refund, (order, moved), turn, most_named, now);
+        }
+        None => {
+            if let Some(at) = turn {
+                let sql = "UPDATE orders SET pace_open_at = $3 WHERE id = $1 AND pace_refund_id = $2";
+                batch.add(sql, params![refund.order_id, refund.refund_id, at]);
+            }
+        }
     }
     if let Some(at) = turn {
         jobs::wake_next(&mut batch, &refund, at);
@@ -224,6 +239,7 @@ fn decide(known: Known, request: &RecordRequest, basis: Basis, now: Timestamp) -
     tell(&mut batch, &mut refund, before, attention.map(|(reason, _)| reason), request, now)?;
     let keys = request.answers.as_ref();
     let first_answer = keys.map(|key| idempotency::store_answer(&mut batch, &refund, key)).transpose()?;
+    let moved = moved.map(|moved| moved.paid_back);
     Ok(Decided { batch, refund, moved, others_wait: order.reserved > held, first_answer })
 }
 
@@ -321,31 +337,26 @@ fn apply(refund: &mut Refund, request: &RecordRequest, after: RefundState, now: 
     }
 }
 
+/// The order's money after news of a refund.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moved {
+    pub(super) reserved: i64,
+    pub(super) fit: Fit,
+    /// What the wallet paid back of the order in all.
+    pub(super) paid_back: i64,
+    /// 1 where the refund doesn't count against the wallet's number of refunds any more.
+    pub(super) not_taken: i64,
+}
+
 /// Ends the reservation where the state does: `refunded = min(paid_back, amount − reserved − fees)`, fees give way first
-/// (contract §4 rule 1). What the wallet paid back of the order by now, where that moved. `turn`: the answer to this refund is there,
-/// and the next different one of the order may go at this moment.
-#[expect(clippy::too_many_arguments, reason = "each is one fact of the move")]
-fn move_money(
-    batch: &mut Batch,
-    refund: &Refund,
-    order: OrderMoney,
-    before: RefundState,
-    request: &RecordRequest,
-    basis: Basis,
-    turn: Option<Timestamp>,
-    now: Timestamp,
-) -> Option<i64> {
-    let (after, news) = (refund.state, &request.news);
+/// (contract §4 rule 1).
+fn moved(refund: &Refund, order: OrderMoney, before: RefundState, news: &News) -> Option<Moved> {
+    let after = refund.state;
     let again = on(Mutant::NewsTwice) && after == RefundState::Succeeded && matches!(news, News::Record(_));
     if (before == after && !again) || (before.holds_reservation() && after.holds_reservation()) {
-        if let Some(at) = turn {
-            let sql = "UPDATE orders SET pace_open_at = $3 WHERE id = $1 AND pace_refund_id = $2";
-            batch.add(sql, params![refund.order_id, refund.refund_id, at]);
-        }
         return None;
     }
-    let as_read = (order.reserved, order.fees, order.paid_back);
-    let OrderMoney { amount, mut reserved, mut fees, mut paid_back, .. } = order;
+    let OrderMoney { amount, mut reserved, mut fees, mut paid_back } = order;
     if before.holds_reservation() {
         reserved -= refund.amount.value() + refund.fee.value();
     }
@@ -356,82 +367,7 @@ fn move_money(
     let fit = Fit::of(amount, reserved, fees, paid_back);
     // a refusal was never one of the wallet's refunds of this order
     let not_taken = i64::from(matches!(news, News::Refused(..)));
-    // where the rows are locked the wallet's total is looked at afterwards
-    let most_named = if basis == Basis::Read && after.is_final() { paid_back } else { i64::MAX };
-    batch.must(
-        "UPDATE orders SET reserved = $2, refunded = $3, fees = $4, paid_back = $5, refund_count = refund_count - $6, \
-         frozen = CASE WHEN $5 > $3 THEN 1 WHEN paid_back > refunded THEN 0 ELSE frozen END, updated_at = $7, \
-         pace_open_at = CASE WHEN pace_refund_id = $8 AND $9 >= 0 THEN $9 ELSE pace_open_at END \
-         WHERE id = $1 AND reserved = $10 AND fees = $11 AND paid_back = $12 AND wallet_refunded <= $13",
-        params![
-            refund.order_id,
-            reserved,
-            fit.refunded,
-            fit.fees,
-            paid_back,
-            not_taken,
-            now,
-            refund.refund_id,
-            turn.map_or(-1, Timestamp::as_microsecond),
-            as_read.0,
-            as_read.1,
-            as_read.2,
-            most_named
-        ],
-    );
-    Some(paid_back)
-}
-
-/// By what a refund's row is known to be the one that was read.
-struct AsItWas {
-    revision: i64,
-    // a process of the version before, beside this one in a rolling upgrade, doesn't count revisions
-    fence: i64,
-    state: RefundState,
-}
-
-fn write_refund(batch: &mut Batch, refund: &Refund, request: &RecordRequest, was: AsItWas) {
-    let held = matches!(request.news, News::Held(_)) && !refund.state.is_final();
-    let not_before = if held { Some(request.look_again_at) } else { refund.not_before };
-    batch.must(
-        "UPDATE refunds SET state = $2, wallet_refund_id = $3, settled_at = $4, failure_code = $5, failure_detail = $6, \
-         attention = $7, attention_since = $8, not_before = $9, \
-         lease_until = CASE WHEN $10 = 1 THEN 0 ELSE lease_until END, \
-         refused_code = $11, refused_detail = $12, refused_proof = $13, revision = revision + 1 \
-         WHERE refund_id = $1 AND revision = $14 AND fence = $15 AND state = $16",
-        params![
-            refund.refund_id,
-            refund.state.as_str(),
-            refund.wallet_refund_id.as_ref(),
-            refund.settled_at,
-            refund.failure.as_ref().map(|failure| failure.code.as_str()),
-            refund.failure.as_ref().map(|failure| failure.detail.as_str()),
-            refund.attention.map(|(reason, _)| reason.as_str()),
-            refund.attention.map(|(_, since)| since),
-            not_before,
-            // what a query did not learn says nothing about a send that is under way
-            request.fence.is_some() || refund.state != RefundState::Submitting,
-            refund.unconfirmed.as_ref().map(|rejection| rejection.code.as_str()),
-            refund.unconfirmed.as_ref().map(|rejection| rejection.detail.as_str()),
-            refund.unconfirmed.as_ref().and_then(|rejection| match rejection.proof {
-                Proof::Answer => None,
-                Proof::AnswerAndAbsence => Some("absence"),
-                Proof::AnswerAbsenceAndPace => Some("absence_and_pace"),
-            }),
-            was.revision,
-            was.fence,
-            was.state.as_str()
-        ],
-    );
-}
-
-fn write_job(batch: &mut Batch, refund: &Refund, request: &RecordRequest, now: Timestamp) {
-    let key = refund.refund_id.to_string();
-    if refund.state.is_final() {
-        jobs::done(batch, &key);
-    } else {
-        jobs::put(batch, &key, request.look_again_at.max(now));
-    }
+    Some(Moved { reserved, fit, paid_back, not_taken })
 }
 
 /// Timeline, audit and webhooks. What says nothing new leaves no line: a refund asked after for days stays readable.

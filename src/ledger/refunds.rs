@@ -209,16 +209,9 @@ async fn open(conn: &mut Conn, new: NewRefund, process: i64, now: Timestamp) -> 
     let goes_now = turn.opt_text("pace_refund_id")?.as_deref() == Some(refund_id.to_string().as_str());
     let not_before = if goes_now { None } else { Some(turn_after(turn.int("pace_open_at")?, new.pace, now)) };
     let mut batch = Batch::default();
-    use_scan(&mut batch, &new, refund_id);
     let intent = intend(&mut batch, &new, refund_id, not_before, process, now)?;
     conn.run(batch).await?;
     Ok(Opened::Committed(Box::new(intent)))
-}
-
-fn use_scan(batch: &mut Batch, new: &NewRefund, id: RefundId) {
-    if let Some(scan) = new.scan_id {
-        batch.must("UPDATE scans SET used_by = $2 WHERE scan_id = $1 AND used_by IS NULL", params![scan, id]);
-    }
 }
 
 /// The intent, the key, the story, the audit row, the job and the webhooks of a refund whose money is reserved.
@@ -271,6 +264,9 @@ fn intend(
         },
     };
     insert(batch, &refund, &new.by, if goes_now { lease_until.as_microsecond() } else { 0 });
+    if let Some(scan) = new.scan_id {
+        batch.must("UPDATE scans SET used_by = $2 WHERE scan_id = $1 AND used_by IS NULL", params![scan, refund_id]);
+    }
     idempotency::insert(batch, &refund, &new.key, now); // a key that is taken rolls everything back
     let created = EventLine { event: "created", by: &new.by, note: None };
     let sent = EventLine { event: "sent", by: &Actor::System, note: None };
@@ -363,7 +359,6 @@ impl Ledger {
         if new.order.reserved.is_zero() {
             let (refund_id, mut batch) = (RefundId::new(), Batch::default());
             batch.must(reserve_sql(Turn::Now), reservation(&new, refund_id, now));
-            use_scan(&mut batch, &new, refund_id);
             let intent = intend(&mut batch, &new, refund_id, None, process, now)?;
             match self.db.run(batch).await {
                 Ok(()) => return Ok(Opened::Committed(Box::new(intent))),
