@@ -56,6 +56,8 @@ mutants! {
     LateSend = "send_past_claim",
     /// Sends after the first are not counted.
     SendUncounted = "send_not_counted",
+    /// What was decided by a reading is written although that no longer holds.
+    StaleKept = "stale_reading_kept",
 }
 
 /// Whether this bug is in.
