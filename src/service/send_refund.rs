@@ -76,8 +76,8 @@ impl Desk {
         Ok(recorded)
     }
 
-    /// Writes down what the answer to a send said, and tries again for a while: it can't be asked for twice, and the fence
-    /// makes a late write harmless.
+    /// Writes down what the answer to a send said, and tries again for a while: it can't be asked for twice, the fence makes a
+    /// late write harmless, and one that was written already is news that repeats itself.
     async fn record_patiently(
         &self,
         request: RecordRequest,
@@ -85,7 +85,7 @@ impl Desk {
     ) -> Result<Recorded, LedgerError> {
         for wait_ms in RECORD_WAITS_MS {
             match self.ledger.record(&request, known.take(), self.now()).await {
-                Err(LedgerError::Unavailable(error)) => {
+                Err(error @ (LedgerError::Unavailable(_) | LedgerError::CommitUnknown(_))) => {
                     tracing::warn!(%error, refund.id = %request.refund_id, "an outcome could not be written; trying again");
                     tokio::time::sleep(std::time::Duration::from_millis(wait_ms)).await;
                 }
