@@ -7,6 +7,7 @@ use scanback::{
         actor::Actor,
         idempotency::{Fingerprint, IdempotencyKey},
         order::{Order, OrderKind, Payment},
+        refund::RefundState,
     },
     ledger::{
         CommittedIntent, KeyOfRequest, Known, Ledger, NewOrder, NewRefund, News, Opened, Pace, Patience, RecordRequest,
@@ -98,6 +99,10 @@ impl Desk {
     }
 
     async fn learn(&self, known: &Known, status: RecordStatus) -> Recorded {
+        self.learn_by(&self.ledger, known, status).await
+    }
+
+    async fn learn_by(&self, ledger: &Ledger, known: &Known, status: RecordStatus) -> Recorded {
         let refund = known.refund();
         let record = RefundRecord {
             request_no: refund.wallet_request_no.clone(),
@@ -117,7 +122,14 @@ impl Desk {
             patience: Patience { unknown_for: SignedDuration::from_hours(1), window_ends: None },
             answers: None,
         };
-        self.ledger.record(&request, Some(known.clone()), Timestamp::now()).await.unwrap()
+        ledger.record(&request, Some(known.clone()), Timestamp::now()).await.unwrap()
+    }
+
+    /// What a ledger has at hand when the wallet tells of a refund.
+    async fn told_of(&self, ledger: &Ledger, known: &Known) -> Known {
+        let refund = known.refund();
+        let found = ledger.refund_by_request_no(&refund.merchant_id, refund.wallet, &refund.wallet_request_no).await;
+        found.unwrap().unwrap()
     }
 
     /// Refunded and reserved, in fen.
@@ -172,5 +184,26 @@ async fn a_refund_that_was_allowed_by_an_old_reading_is_allowed_anew_or_not_at_a
     // and the first one's news finds the order's money changed
     desk.learn(&first, RecordStatus::Paid).await;
     assert_eq!(desk.money(&as_paid).await, (700, 300));
+    desk.close().await;
+}
+
+/// A process has what it wrote last at hand; where another process went on meanwhile it reads.
+#[tokio::test]
+async fn what_a_process_wrote_last_is_no_truth_where_another_went_on() {
+    let desk = Desk::open("recent").await;
+    let order = desk.order().await;
+    let opened = committed(desk.ask(&order, 700, "recent").await).into_parts().1.unwrap().take_known().unwrap();
+    desk.learn(&opened, RecordStatus::Taken).await;
+    let other = Ledger::open(&desk.store.url(), 4).await.unwrap();
+    let read = desk.told_of(&other, &opened).await;
+    desk.learn_by(&other, &read, RecordStatus::Paid).await;
+    assert_eq!(desk.money(&order).await, (700, 0));
+    let at_hand = desk.told_of(&desk.ledger, &opened).await;
+    assert_eq!(at_hand.refund().state, RefundState::Processing, "it was not read");
+    desk.learn(&at_hand, RecordStatus::Paid).await;
+    assert_eq!(desk.money(&order).await, (700, 0));
+    assert_eq!(desk.told_of(&desk.ledger, &opened).await.refund().state, RefundState::Succeeded, "it was read");
+    other.close();
+    drop(other);
     desk.close().await;
 }

@@ -14,6 +14,7 @@ mod jobs;
 mod operators;
 mod orders;
 mod presence;
+mod recent;
 mod record_rows;
 mod records;
 mod refund_queries;
@@ -40,8 +41,8 @@ pub use operators::Operator;
 pub use orders::{Kept, NewOrder, OrderFilter, WalletFacts};
 pub use presence::Presence;
 pub use records::{News, Patience, RecordRequest, Recorded};
-pub use refund_queries::{Attention, OrderFacts, RefundFilter};
-pub use refund_rows::Known;
+pub use refund_queries::{Attention, RefundFilter};
+pub use refund_rows::{Known, OrderFacts};
 pub use refunds::{CommittedIntent, KeyOfRequest, NewRefund, Opened, first_answer};
 pub use scans::{Scan, ScanSubject};
 pub use sends::{ClaimedSend, Pace, SendTurn};
@@ -65,6 +66,7 @@ pub struct Ledger {
     db: db::Db,
     /// This process among those that share the ledger; never 0.
     process: i64,
+    recent: recent::Recent,
 }
 
 impl Ledger {
@@ -74,7 +76,7 @@ impl Ledger {
     pub async fn open(url: &str, max_connections: u32) -> Result<Self, LedgerError> {
         let random = scanback_wallet::new_uuid().as_u64_pair().1 >> 2; // behind the two bits that say the variant
         let process = i64::try_from(random).unwrap_or(1).max(1);
-        Ok(Self { db: db::Db::open(url, max_connections).await?, process })
+        Ok(Self { db: db::Db::open(url, max_connections).await?, process, recent: recent::Recent::default() })
     }
 
     /// Brings the schema up to this program's. Harmless to repeat.

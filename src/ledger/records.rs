@@ -120,7 +120,10 @@ impl Ledger {
             if decided.stands_alone(request) {
                 match self.db.run(std::mem::take(&mut decided.batch)).await {
                     Ok(()) => {
-                        let Decided { others_wait, first_answer, .. } = decided;
+                        let Decided { after, others_wait, first_answer, .. } = decided;
+                        if after.refund.state == RefundState::Processing {
+                            self.recent.keep(after); // its end is told of by a notification, if all goes well
+                        }
                         return Ok(Recorded::Now { others_wait, first_answer });
                     }
                     Err(LedgerError::Stale) => {}
@@ -142,9 +145,9 @@ async fn record(conn: &mut Conn, request: RecordRequest, now: Timestamp) -> Resu
         return Ok(Recorded::Superseded);
     }
     let paid_back = known.order.paid_back;
-    let Decided { batch, refund, moved, others_wait, first_answer } = decide(known, &request, Basis::Locked, now)?;
+    let Decided { batch, after, moved, others_wait, first_answer } = decide(known, &request, Basis::Locked, now)?;
     conn.run(batch).await?;
-    look_for_others(conn, &request, &refund, wallet_refunded, moved.unwrap_or(paid_back), now).await?;
+    look_for_others(conn, &request, &after.refund, wallet_refunded, moved.unwrap_or(paid_back), now).await?;
     Ok(Recorded::Now { others_wait, first_answer })
 }
 
@@ -165,7 +168,8 @@ enum Basis {
 /// What news makes of a refund, not yet written.
 struct Decided {
     batch: Batch,
-    refund: Refund,
+    /// As it then stands.
+    after: Known,
     /// What the wallet paid back of the order by now, where that moved.
     moved: Option<i64>,
     others_wait: bool,
@@ -176,13 +180,13 @@ impl Decided {
     /// Whether the wallet's total of the order needs no look once the refund is final: what is written asks that of what the ledger
     /// holds, this of what the news names.
     fn stands_alone(&self, request: &RecordRequest) -> bool {
-        !self.refund.state.is_final()
+        !self.after.refund.state.is_final()
             || self.moved.is_some_and(|paid_back| !external::unexplained(total_named(&request.news), paid_back))
     }
 }
 
 fn decide(known: Known, request: &RecordRequest, basis: Basis, now: Timestamp) -> Result<Decided, LedgerError> {
-    let Known { mut refund, revision, order } = known;
+    let Known { mut refund, revision, order, facts } = known;
     let nothing;
     // once a query or a notification has shown it, a refusal of the send proves nothing (contract §4 rule 5)
     let request = match request.news {
@@ -239,8 +243,15 @@ fn decide(known: Known, request: &RecordRequest, basis: Basis, now: Timestamp) -
     tell(&mut batch, &mut refund, before, attention.map(|(reason, _)| reason), request, now)?;
     let keys = request.answers.as_ref();
     let first_answer = keys.map(|key| idempotency::store_answer(&mut batch, &refund, key)).transpose()?;
-    let moved = moved.map(|moved| moved.paid_back);
-    Ok(Decided { batch, refund, moved, others_wait: order.reserved > held, first_answer })
+    let (others_wait, moved, order) = match moved {
+        Some(Moved { reserved, fit, paid_back, .. }) => {
+            let after = OrderMoney { reserved, fees: fit.fees, paid_back, ..order };
+            (order.reserved > held, Some(paid_back), after)
+        }
+        None => (order.reserved > held, None, order),
+    };
+    let after = Known { refund, revision: revision + 1, order, facts };
+    Ok(Decided { batch, after, moved, others_wait, first_answer })
 }
 
 /// What the wallet says to have refunded of the order in all, where the news names it.

@@ -1,25 +1,16 @@
 //! Refunds, read: one by either number, and lists.
 
 use jiff::Timestamp;
-use scanback_wallet::{MerchantId, Money, OrderNo, RefundCall, RefundId, TransactionId, WalletKind};
+use scanback_wallet::{MerchantId, OrderNo, RefundCall, RefundId, WalletKind};
 
 use super::{
     Cursor, Ledger, LedgerError, Page, after,
-    db::{params, unreadable},
+    db::params,
     orders,
     refund_rows::{Known, columns, entries, known, read, timeline, with_order},
     sends::call,
 };
 use crate::domain::refund::{AttentionReason, Refund, RefundState};
-
-/// What a wallet's news of a refund is compared with beside the refund itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OrderFacts {
-    /// The wallet's own number of the order.
-    pub transaction_id: Option<TransactionId>,
-    /// What was paid.
-    pub total: Money,
-}
 
 /// For what a person must look at them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +73,7 @@ impl Ledger {
         Ok(Some(refund))
     }
 
-    /// The refund of ours that a wallet knows by this number, with its timeline.
+    /// The refund of ours that a wallet knows by this number, with its timeline: as this process wrote it last, where it just did.
     /// # Errors
     /// [`LedgerError`] where the database doesn't answer.
     pub async fn refund_by_request_no(
@@ -90,7 +81,10 @@ impl Ledger {
         merchant: &MerchantId,
         wallet: WalletKind,
         request_no: &scanback_wallet::WalletRequestNo,
-    ) -> Result<Option<(Known, OrderFacts)>, LedgerError> {
+    ) -> Result<Option<Known>, LedgerError> {
+        if let Some(known) = self.recent.take(merchant, wallet, request_no) {
+            return Ok(Some(known));
+        }
         let sql = with_order!("merchant_id = $1 AND wallet = $2 AND wallet_request_no = $3");
         let its_timeline = "SELECT at, event, by_whom, note FROM refund_events WHERE refund_id = (SELECT refund_id FROM refunds \
                             WHERE merchant_id = $1 AND wallet = $2 AND wallet_request_no = $3) ORDER BY seq";
@@ -100,12 +94,7 @@ impl Ledger {
         let Some(row) = refunds.first() else { return Ok(None) };
         let mut known = known(row)?;
         known.refund.timeline = entries(&lines)?;
-        let total = Money::new(known.order.amount, known.refund.amount.currency());
-        let facts = OrderFacts {
-            transaction_id: row.opt_parse("transaction_id")?,
-            total: total.map_err(|_| unreadable("order_amount"))?,
-        };
-        Ok(Some((known, facts)))
+        Ok(Some(known))
     }
 
     /// A page of refunds with their timelines, newest first.

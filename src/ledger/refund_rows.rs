@@ -1,6 +1,6 @@
 //! Refunds as rows: how they are read, and locked with the money of their order.
 
-use scanback_wallet::{Currency, Money, Proof, RefundId, Rejection};
+use scanback_wallet::{Currency, Money, Proof, RefundId, Rejection, TransactionId};
 
 use super::{
     LedgerError,
@@ -90,6 +90,16 @@ pub struct Known {
     /// How often the row was changed.
     pub(super) revision: i64,
     pub(super) order: OrderMoney,
+    pub(super) facts: OrderFacts,
+}
+
+/// What a wallet's news of a refund is compared with beside the refund itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrderFacts {
+    /// The wallet's own number of the order.
+    pub transaction_id: Option<TransactionId>,
+    /// What was paid.
+    pub total: Money,
 }
 
 impl Known {
@@ -97,6 +107,12 @@ impl Known {
     #[must_use]
     pub const fn refund(&self) -> &Refund {
         &self.refund
+    }
+
+    /// What is known of its order.
+    #[must_use]
+    pub const fn order(&self) -> &OrderFacts {
+        &self.facts
     }
 }
 
@@ -146,7 +162,10 @@ pub(super) fn known(row: &Row) -> Result<Known, LedgerError> {
         fees: row.int("fees")?,
         paid_back: row.int("paid_back")?,
     };
-    Ok(Known { refund: read(row)?, revision: row.int("revision")?, order })
+    let refund = read(row)?;
+    let total = Money::new(order.amount, refund.amount.currency()).map_err(|_| unreadable("order_amount"))?;
+    let facts = OrderFacts { transaction_id: row.opt_parse("transaction_id")?, total };
+    Ok(Known { refund, revision: row.int("revision")?, order, facts })
 }
 
 fn locked(row: &Row) -> Result<Locked, LedgerError> {

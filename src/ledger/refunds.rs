@@ -8,7 +8,7 @@ use super::{
     Ledger, LedgerError, audit,
     db::{Batch, Conn, Value, params},
     idempotency, jobs,
-    refund_rows::{Known, OrderMoney},
+    refund_rows::{Known, OrderFacts, OrderMoney},
     sends::{ClaimedSend, Pace, claimed, later, turn_after},
     webhooks,
 };
@@ -289,7 +289,8 @@ fn intend(
             fees: order.fees.value(),
             paid_back: order.refunded.value() + order.overpaid.value(),
         };
-        let known = Known { refund: refund.clone(), revision: 0, order: order_now };
+        let facts = OrderFacts { transaction_id: order.transaction_id.clone(), total: order.amount };
+        let known = Known { refund: refund.clone(), revision: 0, order: order_now, facts };
         claimed(&refund, order, new.pace, now).with(known)
     });
     Ok(CommittedIntent { refund, send })

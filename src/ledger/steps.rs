@@ -26,6 +26,6 @@ impl Ledger {
     pub fn open_in_steps(path: &Path, steps: Arc<dyn Steps>) -> Result<Self, LedgerError> {
         let random = scanback_wallet::new_uuid().as_u64_pair().1 >> 2;
         let process = i64::try_from(random).unwrap_or(1).max(1);
-        Ok(Self { db: Db::open_in_steps(path, steps)?, process })
+        Ok(Self { db: Db::open_in_steps(path, steps)?, process, recent: super::recent::Recent::default() })
     }
 }

@@ -68,11 +68,11 @@ impl Desk {
         match notification {
             Notification::Refund { order_no, transaction_id, total, record, .. } => {
                 let ours = self.ledger.refund_by_request_no(merchant, wallet.kind(), &record.request_no).await?;
-                let Some((known, order)) = ours else {
+                let Some(known) = ours else {
                     let facts = Facts { order_no, transaction_id, total };
                     return self.take_external(merchant, wallet, facts, record).await;
                 };
-                let refund = known.refund();
+                let (refund, order) = (known.refund(), known.order());
                 // numbers and amounts are compared with what we asked (wechat-pay §15); where they differ it proves
                 // nothing, and the wallet is asked
                 let agrees = refund.order_no == order_no
@@ -102,14 +102,14 @@ impl Desk {
                 }
                 let Some(request_no) = request_no else { return Ok(()) };
                 match self.ledger.refund_by_request_no(merchant, wallet.kind(), &request_no).await? {
-                    Some((known, _)) => self.look_soon(known.refund()).await,
+                    Some(known) => self.look_soon(known.refund()).await,
                     None => Ok(()),
                 }
             }
             // the payer has the money in the wallet's balance; nothing is sent for it (contract §4 rule 6)
             Notification::Bounced { order_no, request_no, .. } => {
                 match self.ledger.refund_by_request_no(merchant, wallet.kind(), &request_no).await? {
-                    Some((known, _)) if known.refund().order_no == order_no => {
+                    Some(known) if known.refund().order_no == order_no => {
                         let (id, look_again_at) = (known.refund().refund_id, self.now());
                         let request = self.news_of(wallet, id, News::Bounced, look_again_at);
                         self.ledger.record(&request, Some(known), self.now()).await?;

@@ -13,7 +13,6 @@ mod tls;
 mod together;
 
 use std::{
-    borrow::Cow,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -96,7 +95,7 @@ impl Server {
     pub(super) async fn run(&self, batch: Batch) -> Result<(), LedgerError> {
         let line = self.line().await?;
         let (sql, values) = together::one_statement(batch);
-        let statement = line.prepare(&sql, &values).await?;
+        let statement = line.prepare(sql, &values).await?;
         let mut told = false;
         let done = line.answer(async |object| {
             let done = object.execute_raw(&statement, &values).await;
@@ -210,7 +209,7 @@ pub(in crate::ledger) struct Transaction {
     /// `None` once it ended.
     line: Option<Line>,
     begun: bool,
-    waiting: Vec<(Cow<'static, str>, Vec<Value>)>,
+    waiting: Vec<(&'static str, Vec<Value>)>,
 }
 
 impl Transaction {
@@ -225,7 +224,7 @@ impl Transaction {
             if self.waiting.len() == MOST_TOGETHER {
                 self.send(async |_| Ok(())).await?;
             }
-            self.waiting.push((statement.sql.into(), statement.values));
+            self.waiting.push((statement.sql, statement.values));
         }
         Ok(())
     }
