@@ -168,7 +168,7 @@ enum Basis {
 /// What news makes of a refund, not yet written.
 struct Decided {
     batch: Batch,
-    /// As it then stands.
+    /// As it then stands, but for how long one that is held waits.
     after: Known,
     /// What the wallet paid back of the order by now, where that moved.
     moved: Option<i64>,
@@ -243,15 +243,15 @@ fn decide(known: Known, request: &RecordRequest, basis: Basis, now: Timestamp) -
     tell(&mut batch, &mut refund, before, attention.map(|(reason, _)| reason), request, now)?;
     let keys = request.answers.as_ref();
     let first_answer = keys.map(|key| idempotency::store_answer(&mut batch, &refund, key)).transpose()?;
-    let (others_wait, moved, order) = match moved {
-        Some(Moved { reserved, fit, paid_back, .. }) => {
-            let after = OrderMoney { reserved, fees: fit.fees, paid_back, ..order };
-            (order.reserved > held, Some(paid_back), after)
-        }
-        None => (order.reserved > held, None, order),
-    };
+    let others_wait = order.reserved > held;
+    let order = moved.map_or(order, |Moved { reserved, fit, paid_back, .. }| OrderMoney {
+        reserved,
+        fees: fit.fees,
+        paid_back,
+        ..order
+    });
     let after = Known { refund, revision: revision + 1, order, facts };
-    Ok(Decided { batch, after, moved, others_wait, first_answer })
+    Ok(Decided { batch, after, moved: moved.map(|moved| moved.paid_back), others_wait, first_answer })
 }
 
 /// What the wallet says to have refunded of the order in all, where the news names it.

@@ -7,7 +7,7 @@ use super::{
     Cursor, Ledger, LedgerError, Page, after,
     db::params,
     orders,
-    refund_rows::{Known, columns, entries, known, read, timeline, with_order},
+    refund_rows::{Known, columns, entries, known, read, timeline, timeline_of, with_order},
     sends::call,
 };
 use crate::domain::refund::{AttentionReason, Refund, RefundState};
@@ -86,8 +86,9 @@ impl Ledger {
             return Ok(Some(known));
         }
         let sql = with_order!("merchant_id = $1 AND wallet = $2 AND wallet_request_no = $3");
-        let its_timeline = "SELECT at, event, by_whom, note FROM refund_events WHERE refund_id = (SELECT refund_id FROM refunds \
-                            WHERE merchant_id = $1 AND wallet = $2 AND wallet_request_no = $3) ORDER BY seq";
+        let its_timeline = timeline_of!(
+            "(SELECT refund_id FROM refunds WHERE merchant_id = $1 AND wallet = $2 AND wallet_request_no = $3)"
+        );
         let values = params![merchant, wallet, request_no];
         let both = [(sql, values.clone()), (its_timeline, values)];
         let [refunds, lines] = self.db.reader().await?.rows_of_both(both).await?;

@@ -190,7 +190,15 @@ pub(super) async fn lock_with_timeline(conn: &mut Conn, id: RefundId) -> Result<
     Ok(Some(locked))
 }
 
-const TIMELINE: &str = "SELECT at, event, by_whom, note FROM refund_events WHERE refund_id = $1 ORDER BY seq";
+/// The lines of a refund's story, as [`entries`] wants them.
+macro_rules! timeline_of {
+    ($refund_id:literal) => {
+        concat!("SELECT at, event, by_whom, note FROM refund_events WHERE refund_id = ", $refund_id, " ORDER BY seq")
+    };
+}
+pub(super) use timeline_of;
+
+const TIMELINE: &str = timeline_of!("$1");
 
 pub(super) async fn timeline(conn: &mut Conn, id: RefundId) -> Result<Vec<TimelineEntry>, LedgerError> {
     entries(&conn.rows(TIMELINE, params![id]).await?)
